@@ -1,0 +1,280 @@
+"""The search's configuration, read strictly from YAML: unknown keys are errors with the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipeline.errors import ConfigError, near
+from pipeline.metrics import METRICS, QUALITY
+
+Scalar = bool | int | float | str
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Strict):
+    """Where the rows come from: a hub name, a local folder or file, or scikit-learn's bundled digits."""
+
+    source: Literal["folder", "hub", "sklearn"]
+    path: str | None = None  # folder: of Parquet, CSV or arrow files named train*, validation*, test*
+    name: str | None = None  # hub: data set name; sklearn: digits
+    subset: str | None = None  # hub: configuration name
+    revision: str | None = None  # hub
+    splits: dict[Literal["train", "validation", "test"], str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _place(self) -> DataConfig:
+        wanted = "path" if self.source == "folder" else "name"
+        if getattr(self, wanted) is None:
+            raise ValueError(f"source {self.source!r} needs `{wanted}:`")
+        return self
+
+
+class SplitConfig(_Strict):
+    """Fractions cut from train, stratified, where the data bring no such split; `selection` is always cut."""
+
+    validation: float = Field(0.15, gt=0, lt=0.5)
+    test: float = Field(0.15, gt=0, lt=0.5)
+    selection: float = Field(0.08, gt=0, lt=0.5)
+
+
+class TaskConfig(_Strict):
+    """What is to be learned; data sets are configuration, not code."""
+
+    kind: str = "image_classification"
+    data: DataConfig
+    image: str = "image"  # column
+    label: str = "label"  # column
+    labels: list[str] | dict[str, str] | None = None  # names in order, or raw value -> name
+    metric: str = "accuracy"
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    size: int = Field(32, ge=4, le=1024)  # side in pixels at which students get their inputs by default
+    channels: Literal[1, 3] = 3
+    split: SplitConfig = SplitConfig()
+    augmentations: list[Literal["none", "shift", "flip_shift"]] = ["none", "shift"]
+    limit_rows: dict[Literal["train", "validation", "test"], int] = Field(default_factory=dict)
+
+    @field_validator("metric")
+    @classmethod
+    def _metric(cls, value: str) -> str:
+        if value not in QUALITY:
+            raise ValueError(f"no quality metric named {value!r}{near(value, QUALITY)}")
+        return value
+
+
+class TeacherTraining(_Strict):
+    """How a teacher is made here: from scratch by `model_type` and `config`, or fine-tuned `from_checkpoint`."""
+
+    model_type: str | None = None  # transformers model type, e.g. resnet, vit
+    config: dict[str, Any] = Field(default_factory=dict)
+    from_checkpoint: str | None = None  # local folder or hub name
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    augment: Literal["none", "shift", "flip_shift"] = "shift"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _one(self) -> TeacherTraining:
+        if (self.model_type is None) == (self.from_checkpoint is None):
+            raise ValueError("give exactly one of `model_type:` (from scratch) and `from_checkpoint:` (fine-tune)")
+        return self
+
+
+class TeacherConfig(_Strict):
+    """A trained teacher at `path` (local folder or hub name), or how to `train` one."""
+
+    path: str | None = None
+    train: TeacherTraining | None = None
+    size: int | None = Field(None, ge=4, le=1024)  # side of its input; default: its own processor's, else the task's
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> TeacherConfig:
+        if (self.path is None) == (self.train is None):
+            raise ValueError("give exactly one of `path:` (a trained teacher) and `train:` (make one)")
+        return self
+
+
+class TargetConfig(_Strict):
+    """The device that measures; its thread count holds for teacher and students alike."""
+
+    name: str = "local_cpu"
+    threads: int = Field(1, ge=1, le=256)
+
+
+class SamplerConfig(_Strict):
+    name: Literal["tpe", "nsga2", "nsga3", "gp", "random"] = "tpe"
+    startup_trials: int = Field(10, ge=1)
+
+
+class LimitsConfig(_Strict):
+    """Limits of the search itself; whichever comes first ends it."""
+
+    trials: int = Field(30, ge=1)
+    hours: float | None = Field(None, gt=0)
+    trial_minutes: float = Field(30.0, gt=0)
+
+
+class SearchConfig(_Strict):
+    """One search, whole. `resolved()` is what is stored and compared on resume."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    task: TaskConfig
+    teacher: TeacherConfig
+    target: TargetConfig = TargetConfig()
+    space: str | dict[str, Any] = "default"
+    objectives: list[str] = Field(default_factory=list)
+    energy: Literal["measured", "modelled"] = "measured"
+    budget: dict[str, float] = Field(default_factory=dict)
+    limits: LimitsConfig = LimitsConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    recipes: Literal["all", "none"] | list[str] = "all"
+    keep: Literal["all", "front"] = "front"
+    seed: int = Field(0, ge=0)
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _target_by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _sampler_by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("objectives", "budget")
+    @classmethod
+    def _known_metrics(cls, value: Any) -> Any:
+        for name in value:
+            if name not in METRICS:
+                raise ValueError(f"no metric named {name!r}{near(name, METRICS)}")
+        return value
+
+    @field_validator("budget")
+    @classmethod
+    def _sensible_limits(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, limit in value.items():
+            if not limit > 0:
+                raise ValueError(f"{name}: {limit:g} can never be met; give a limit above 0")
+            if METRICS[name].quality and limit > 1:
+                raise ValueError(f"{name}: {limit:g} can never be met; a quality is at most 1")
+        return value
+
+    @model_validator(mode="after")
+    def _objectives(self) -> SearchConfig:
+        if not self.objectives:
+            object.__setattr__(self, "objectives", [self.task.metric, "latency_p50_ms", "energy_mj"])
+        if len(set(self.objectives)) != len(self.objectives):
+            raise ValueError("an objective is named twice; name each once")
+        if self.task.metric not in self.objectives:
+            raise ValueError(f"the task's metric {self.task.metric!r} is not among the objectives; add it")
+        if len(self.objectives) < 2:
+            raise ValueError("one objective makes no front; add latency_p50_ms, energy_mj or size_mb")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain data, every default written out."""
+        return self.model_dump(mode="json")
+
+
+# What may differ between two runs of one search: how long it runs, and what it keeps on disk.
+MAY_CHANGE = ("limits", "keep")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A mapping from a YAML file, or a ConfigError that says why not."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; give a YAML file, e.g. examples/digits.yaml")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {path}; give a YAML file, e.g. examples/digits.yaml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as text: {error}; give a YAML file") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path} is not YAML{line}: {getattr(error, 'problem', error)}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds {type(data).__name__}, not a mapping; start with `name:` and `task:`")
+    return data
+
+
+def load_config(path: str | Path, changes: Mapping[str, Any] | None = None) -> SearchConfig:
+    """Read a search; `changes` are command-line flags by dotted key (`limits.trials`). Errors: ConfigError."""
+    data = read_yaml(Path(path))
+    for dotted, value in (changes or {}).items():
+        if value is not None:
+            _put(data, dotted.split("."), value, dotted)
+    return parse_config(data, str(path))
+
+
+def parse_config(data: Mapping[str, Any], where: str) -> SearchConfig:
+    """A SearchConfig from plain data. Errors: ConfigError, one line per fault."""
+    try:
+        return SearchConfig.model_validate(data)
+    except ValidationError as error:
+        lines = [_sentence(item, data) for item in error.errors()]
+        raise ConfigError(f"{where}: " + "\n  ".join(lines)) from None
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted keys whose values differ between two resolved configurations, with both values."""
+    for key in sorted({*old, *new}):
+        if not prefix and key in MAY_CHANGE:
+            continue
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key}: {a!r} -> {b!r}"
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any, dotted: str) -> None:
+    for key in keys[:-1]:
+        inner = data.setdefault(key, {})
+        if isinstance(inner, str):  # `sampler: tpe` and `target: local_cpu` are names
+            inner = data[key] = {"name": inner}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{dotted} cannot be set: {key!r} is {inner!r}, not a mapping")
+        data = inner
+    data[keys[-1]] = value
+
+
+def _sentence(item: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(item["loc"][:-1])
+        name = str(item["loc"][-1])
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        return f"unknown key {place!r}{hint} Known here: {', '.join(sorted(known))}"
+    if item["type"] == "missing":
+        return f"{place!r} is missing; add it"
+    message = item["msg"].removeprefix("Value error, ")
+    given = "" if item["type"] == "value_error" else f", got {item['input']!r}"
+    return f"{place}: {message}{given}" if place else message
+
+
+def _known_keys(loc: tuple[Any, ...]) -> list[str]:
+    model: Any = SearchConfig
+    for part in loc:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            break
+        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next((kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
+    return list(model.model_fields)

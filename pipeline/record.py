@@ -1,0 +1,128 @@
+"""Everything known of a trial, to and from JSON. The file is the truth; the study and MLflow are views of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from search_spaces.candidate import Candidate
+
+End = Literal["complete", "refused", "failed", "duplicate"]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial.
+
+    `metrics` are named in `pipeline.metrics`, on validation; a metric that was not obtained is absent, never 0.
+    `violations` say by how much a budget is exceeded, relative to the limit; <= 0 means it fits.
+    `curve` holds one mapping per epoch; its `rung_accuracy` comes from the torch model and is never `accuracy`.
+    """
+
+    number: int
+    candidate: Candidate
+    end: End
+    reason: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # 95 %
+    violations: Mapping[str, float] = field(default_factory=dict)
+    measurement: Mapping[str, Any] | None = None  # hardware_targets Measurement as JSON
+    artifact: Mapping[str, Any] | None = None  # OnnxArtifact as JSON; `path` is relative to the trial's folder
+    teacher: str = ""  # sha256 of the reference file
+    curve: tuple[Mapping[str, float], ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)  # per phase
+    same_as: int | None = None  # number of the equal candidate, for a duplicate
+    notes: tuple[str, ...] = ()
+    started: str = ""  # ISO 8601, UTC
+    ended: str = ""
+    test_seen: bool = False  # the test split had been scored when this trial ran
+
+    @property
+    def feasible(self) -> bool:
+        """Complete, and within every budget."""
+        return self.end == "complete" and all(value <= 0 for value in self.violations.values())
+
+    @property
+    def precision(self) -> str:
+        """The quantization scheme of the shipped file; `none` is 32-bit floats."""
+        return str(self.candidate.section("quantize").get("scheme", "none"))
+
+    @property
+    def energy_kind(self) -> str | None:
+        """The kind of the energy figure, None where there is none."""
+        energy = (self.measurement or {}).get("energy") or {}
+        return energy.get("kind")
+
+    def to_json(self) -> dict[str, Any]:
+        out = {item.name: getattr(self, item.name) for item in fields(self)}
+        out["candidate"] = {"key": self.candidate.key, "seed": self.candidate.seed, **{"values": self.candidate.flat()}}
+        out["intervals"] = {name: list(pair) for name, pair in self.intervals.items()}
+        for name in ("metrics", "violations", "seconds"):
+            out[name] = dict(out[name])
+        out["curve"] = [dict(row) for row in self.curve]
+        out["notes"] = list(self.notes)
+        return out
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrialRecord:
+        known = {item.name for item in fields(cls)}
+        values = {name: value for name, value in data.items() if name in known}
+        values["candidate"] = Candidate.of(data["candidate"]["values"], data["candidate"]["seed"])
+        values["intervals"] = {name: (pair[0], pair[1]) for name, pair in data.get("intervals", {}).items()}
+        values["curve"] = tuple(data.get("curve", ()))
+        values["notes"] = tuple(data.get("notes", ()))
+        return cls(**values)
+
+    def with_(self, **changes: Any) -> TrialRecord:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write, fsync, rename, fsync the folder: after a crash the file is the old one or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1, allow_nan=False, sort_keys=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def trial_folder(search: Path, number: int) -> Path:
+    """The folder of trial `number` inside a search's folder."""
+    return search / "trials" / f"{number:05d}"
+
+
+def write_record(search: Path, record: TrialRecord) -> None:
+    """Store a finished trial; this is the moment from which it counts."""
+    write_json(trial_folder(search, record.number) / "record.json", record.to_json())
+
+
+def read_records(search: Path) -> list[TrialRecord]:
+    """Every finished trial of a search, by number; an unreadable file is left out (its trial is run again)."""
+    records = []
+    for path in sorted((search / "trials").glob("*/record.json")):
+        try:
+            records.append(TrialRecord.from_json(read_json(path)))
+        except (ValueError, KeyError, TypeError):
+            continue  # a half-written file cannot happen (see write_json); a hand-edited one can
+    return records
