@@ -1,0 +1,46 @@
+"""Everything that can be refused before the first epoch, in the order in which it costs least to find out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import SearchConfig, differences
+from pipeline.errors import ConfigError
+from pipeline.workspace import Workspace, check_space
+
+# What a search leaves behind besides images: databases, caches of logits, pages and pictures.
+BASE_BYTES = 300_000_000
+
+
+def preflight(
+    config: SearchConfig, workspace: Workspace, usage: Callable[[Path], Any] = shutil.disk_usage
+) -> None:
+    """Folders, disk and continuity. Errors: ConfigError, Unavailable."""
+    workspace.make()
+    same_search(config, workspace)
+    check_space(workspace.root, needed_bytes(config), usage)
+
+
+def same_search(config: SearchConfig, workspace: Workspace) -> None:
+    """A search goes on under its own configuration only; limits and `keep` may change. Errors: ConfigError."""
+    state = workspace.state()
+    if state is None:
+        return
+    changed = list(differences(state["config"], config.resolved()))
+    if changed:
+        raise ConfigError(
+            f"search {config.name!r} was begun with another configuration: "
+            + "; ".join(changed)
+            + ". Put these back to go on with it, or give a new `name:` to start another"
+        )
+
+
+def needed_bytes(config: SearchConfig) -> int:
+    """A generous guess of the disk that a search takes: a megabyte a trial (or ten with `keep: all`) and its caches."""
+    per_trial = 10_000_000 if config.keep == "all" else 1_000_000
+    pixels = config.task.size**2 * config.task.channels
+    rows = sum(config.task.limit_rows.values()) or 100_000
+    return BASE_BYTES + per_trial * config.limits.trials + 2 * rows * pixels

@@ -1,0 +1,208 @@
+"""The one door to Optuna: samplers, the study, telling, and mending the study from the records.
+
+Optuna 5 facts this file rests on: multi-objective TPE is independent unless `multivariate=True`; in a conditional space
+only `group=True` models all parameters; a constraint is write-once and feasible when <= 0; TPE learns from PRUNED trials
+with a constraint, NSGA-II, NSGA-III and GP read COMPLETE trials only.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.config import SearchConfig
+from pipeline.metrics import METRICS
+from pipeline.record import TrialRecord
+from search_spaces import SearchSpace
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+# What `--sampler` help says; the first is the default.
+SAMPLERS: dict[str, str] = {
+    "tpe": "multivariate, grouped TPE: models conditional spaces, learns from refused trials; slows beyond 10,000 trials",
+    "nsga2": "NSGA-II: genetic; needs some 50 complete trials before it evolves; sees refused trials only as bad complete ones",
+    "nsga3": "NSGA-III: as nsga2, spread along reference directions, for more than three objectives",
+    "gp": "Gaussian process: few trials; axes of a conditional space are sampled at random; seconds per trial at 100, minutes at 1,000",
+    "random": "random: learns nothing; the honest baseline",
+}
+
+
+def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
+    """The sampler of a configuration, seeded."""
+    start = config.sampler.startup_trials
+    with warnings.catch_warnings():
+        # `group=True` announces itself as experimental on every construction.
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        makers: dict[str, Callable[[], BaseSampler]] = {
+            "tpe": lambda: optuna.samplers.TPESampler(
+                multivariate=True, group=True, n_startup_trials=start, seed=seed
+            ),
+            "nsga2": lambda: optuna.samplers.NSGAIISampler(population_size=max(start, 2), seed=seed),
+            "nsga3": lambda: optuna.samplers.NSGAIIISampler(population_size=max(start, 2), seed=seed),
+            "gp": lambda: optuna.samplers.GPSampler(n_startup_trials=start, seed=seed),
+            "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+        }
+        return makers[config.sampler.name]()
+
+
+def open_study(config: SearchConfig, url: str) -> optuna.Study:
+    """Create or load the study; the sampler's seed moves on with the number of trials, so a resumed search does not repeat."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(
+            study_name=config.name,
+            storage=url,
+            directions=[METRICS[name].direction for name in config.objectives],
+            load_if_exists=True,
+        )
+        study.set_metric_names(list(config.objectives))
+    study.sampler = make_sampler(config, config.seed + len(trials(study)))
+    return study
+
+
+def trials(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials, without the deep copy that costs seconds at 10,000."""
+    return study.get_trials(deepcopy=False)
+
+
+def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list[float] | None]:
+    """State and values to tell, so that this study's sampler learns the most from the record."""
+    if record.end in ("complete", "duplicate") and all(name in record.metrics for name in config.objectives):
+        return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
+    if record.end == "refused" and record.violations:
+        if config.sampler.name in ("tpe", "random"):
+            return TrialState.PRUNED, None
+        if all(name in record.metrics for name in config.objectives):
+            return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
+    return TrialState.FAIL, None
+
+
+def tell(study: optuna.Study, trial: optuna.Trial | int, record: TrialRecord, config: SearchConfig) -> None:
+    """Constraints last and once, then the outcome."""
+    number = trial if isinstance(trial, int) else trial.number
+    handle = trial if not isinstance(trial, int) else _handle(study, number)
+    already = trials(study)[number].constraints
+    for name, value in record.violations.items():
+        if name not in already:
+            handle.set_constraint(name, value)
+    state, values = outcome(record, config)
+    study.tell(number, values=values, state=state)
+
+
+def _handle(study: optuna.Study, number: int) -> optuna.Trial:
+    return optuna.Trial(study, trials(study)[number]._trial_id)
+
+
+def mend(
+    study: optuna.Study,
+    records: Iterable[TrialRecord],
+    config: SearchConfig,
+    space: SearchSpace,
+    interrupted: Callable[[int, Mapping[str, Any]], TrialRecord | None],
+) -> list[str]:
+    """Bring the study in line with the records: they are the truth. Returns a sentence per thing mended.
+
+    A trial that is RUNNING without a record was cut off: `interrupted(number, parameters)` writes its record.
+    """
+    said = []
+    by_number = {record.number: record for record in records}
+    known = trials(study)
+    for trial in known:
+        if trial.state != TrialState.RUNNING:
+            continue
+        record = by_number.get(trial.number)
+        if record is None:
+            record = interrupted(trial.number, trial.params)
+            said.append(f"trial {trial.number} was cut off and is queued again")
+        else:
+            said.append(f"trial {trial.number} had finished; the study was told now")
+        if record is None:
+            study.tell(trial.number, state=TrialState.FAIL)
+        else:
+            tell(study, trial.number, record, config)
+    missing = range(len(known), max(by_number, default=-1) + 1)
+    for number in missing:
+        study.add_trial(_frozen(by_number.get(number), config, space))
+    if missing:
+        said.append(f"{len(missing)} trials were put back into the study from their records")
+    return said
+
+
+def _frozen(record: TrialRecord | None, config: SearchConfig, space: SearchSpace) -> FrozenTrial:
+    if record is None:  # a number that left no record, not even an interrupted one
+        return optuna.trial.create_trial(state=TrialState.FAIL)
+    state, values = outcome(record, config)
+    params = space.params_of(record.candidate.flat())
+    if isinstance(params, str):
+        return optuna.trial.create_trial(state=TrialState.FAIL)
+    fixed = optuna.trial.FixedTrial(dict(params))
+    space.sample(fixed, record.candidate.seed)
+    return optuna.trial.create_trial(
+        state=state,
+        values=values,
+        params=fixed.params,
+        distributions=fixed.distributions,
+        constraints=dict(record.violations),
+    )
+
+
+def waiting(study: optuna.Study) -> list[dict[str, Any]]:
+    """Parameters of the trials that are queued and not begun."""
+    return [
+        dict(trial.system_attrs.get("fixed_params", {}))
+        for trial in trials(study)
+        if trial.state == TrialState.WAITING
+    ]
+
+
+def enqueue(study: optuna.Study, params: Mapping[str, Any]) -> None:
+    study.enqueue_trial(dict(params))
+
+
+def ask(study: optuna.Study, at_random: bool, seed: int) -> optuna.Trial:
+    """The next trial; `at_random` leaves the sampler aside once, after it has repeated itself."""
+    if not at_random:
+        return study.ask()
+    usual = study.sampler
+    study.sampler = optuna.samplers.RandomSampler(seed=seed)
+    try:
+        return study.ask()
+    finally:
+        study.sampler = usual
+
+
+def importances(records: list[TrialRecord], config: SearchConfig, space: SearchSpace) -> dict[str, dict[str, float]]:
+    """Which parameters mattered for each objective (PED-ANOVA, arXiv 2304.10255); per student family, as the axes differ.
+
+    Keys are `<objective>` for the choice among all and `<objective> within <student>`; too few trials give no entry.
+    """
+    found: dict[str, dict[str, float]] = {}
+    complete = [record for record in records if record.end == "complete"]
+    groups = {"": complete}
+    for student in sorted({record.candidate.student for record in complete}):
+        groups[f" within {student}"] = [record for record in complete if record.candidate.student == student]
+    for suffix, group in groups.items():
+        if len(group) < 8:
+            continue
+        study = optuna.create_study(directions=[METRICS[name].direction for name in config.objectives])
+        study.add_trials([_frozen(record, config, space) for record in group])
+        for position, name in enumerate(config.objectives):
+            ranked = _ranked(study, position)
+            if ranked:
+                found[f"{name}{suffix}"] = ranked
+    return found
+
+
+def _ranked(study: optuna.Study, position: int) -> dict[str, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PED-ANOVA warns of every objective that is to be minimised
+        try:
+            ranks = optuna.importance.get_param_importances(study, target=lambda trial: trial.values[position])
+        except (ValueError, RuntimeError):
+            return {}  # all trials alike: nothing to rank
+    return {name.split("@")[0]: round(float(value), 4) for name, value in ranks.items()}

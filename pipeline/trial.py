@@ -1,0 +1,284 @@
+"""The journey of one candidate: build, distill, prune and recover, export, quantize, measure, score.
+
+Every figure of the record comes from the file that would ship. This room knows nothing of Optuna or MLflow.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hardware_targets import DeviceFailure, Measurement, TargetError, Unmeasured
+from pipeline import budget
+from pipeline.artifact import OnnxArtifact, TorchArtifact
+from pipeline.errors import Failed, Refused
+from pipeline.figures import device_metrics as figures_of
+from pipeline.quality import quality_with_intervals
+from pipeline.record import TrialRecord
+from pipeline.stages.distill import distill, recover
+from pipeline.stages.export import export
+from pipeline.stages.prune import prune
+from pipeline.stages.quantize import quantize
+from pipeline.student_files import save_student
+from search_spaces.candidate import Candidate
+
+if TYPE_CHECKING:
+    from pipeline.workbench import Workbench
+
+Step = Callable[[str], None]
+
+# An untrained twin is measured before any epoch where a budget stands; training changes no shape, so what is over
+# its limit by more than this stays over it. The band covers the difference between two short measurements.
+SCREEN_MARGIN = 0.05
+
+
+def run_trial(number: int, candidate: Candidate, bench: Workbench, step: Step = lambda _: None) -> TrialRecord:
+    """Carry one candidate through to its record; a refusal or failure is a record too, never an exception."""
+    folder = bench.workspace.trial(number)
+    folder.mkdir(parents=True, exist_ok=True)
+    clock = Phases()
+    started = _now()
+    found: dict[str, Any] = {}
+    try:
+        _travel(candidate, bench, folder, clock, step, found)
+        end, reason = "complete", None
+    except Refused as error:
+        end, reason = "refused", str(error)
+        found["violations"] = error.violations
+        found["metrics"] = error.metrics
+    except (Failed, TargetError) as error:
+        end, reason = "failed", str(error)
+    return TrialRecord(
+        number=number,
+        candidate=candidate,
+        end=end,  # type: ignore[arg-type]
+        reason=reason,
+        seconds=clock.seconds(),
+        started=started,
+        ended=_now(),
+        teacher=bench.reference.sha256,
+        test_seen=bench.workspace.test_file.exists(),
+        **found,
+    )
+
+
+def _travel(
+    candidate: Candidate, bench: Workbench, folder: Path, clock: Phases, step: Step, found: dict[str, Any]
+) -> None:
+    deadline = time.monotonic() + bench.config.limits.trial_minutes * 60
+    if candidate.student == "identity":
+        plain = bench.reference
+    else:
+        if bench.config.budget:
+            with clock("screen"):
+                step("measuring untrained")
+                screen(candidate, bench, folder)
+        student = _trained(candidate, bench, deadline, clock, step, found)
+        save_student(folder, student)
+        with clock("export"):
+            step("exporting")
+            plain = export_student(student, bench, folder)
+    with clock("quantize"):
+        step("quantizing")
+        shipped = quantized(plain, candidate, bench, folder / "model.onnx")
+    found["artifact"] = shipped.to_json()
+    if time.monotonic() > deadline:
+        raise Failed(f"time limit of {bench.config.limits.trial_minutes:g} minutes reached; raise limits.trial_minutes")
+    with clock("measure"):
+        step("measuring")
+        measurement = device_figures(shipped, bench)
+    found["measurement"] = measurement.to_json()
+    with clock("score"):
+        step("scoring")
+        logits = bench.target.predict(shipped.path, bench.feeds("validation", shipped))
+        np.save(folder / "predictions.npy", logits.argmax(1).astype(np.int32))
+    found.update(figures(measurement, shipped, logits, bench))
+    found["violations"] = budget.violations(bench.config.budget, found["metrics"])
+    _all_objectives(found["metrics"], bench)
+
+
+def _trained(
+    candidate: Candidate, bench: Workbench, deadline: float, clock: Phases, step: Step, found: dict[str, Any]
+) -> TorchArtifact:
+    student = build(candidate, bench)
+    curve: list[Mapping[str, float]] = []
+    found["curve"] = ()
+
+    def on_epoch(row: Mapping[str, float]) -> None:
+        curve.append(row)
+        found["curve"] = tuple(curve)
+        step(f"epoch {len(curve)}: validation {row['rung_accuracy']:.3f}")
+
+    settings, seed = candidate.section("distill"), candidate.seed
+    with clock("distill"):
+        step("distilling")
+        student, _ = distill(student, bench.task, bench.targets, settings, seed=seed, deadline=deadline, on_epoch=on_epoch)
+    pruning = candidate.section("prune")
+    if pruning.get("ratio", 0):
+        with clock("prune"):
+            step("pruning")
+            student = _pruned(student, candidate, bench)
+        with clock("recover"):
+            student, _ = recover(
+                student,
+                bench.task,
+                bench.targets,
+                settings,
+                epochs=int(pruning["recovery_epochs"]),
+                seed=seed,
+                deadline=deadline,
+                on_epoch=on_epoch,
+            )
+    return student
+
+
+def build(candidate: Candidate, bench: Workbench) -> TorchArtifact:
+    """The untrained student of a candidate, its weights drawn from the candidate's seed."""
+    import torch
+
+    family = bench.families[candidate.student]
+    shape = family.shape(candidate.section(candidate.student), bench.image_input)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(candidate.seed)
+        module = family.build(shape)
+    return TorchArtifact(module, family.name, shape)
+
+
+def _pruned(student: TorchArtifact, candidate: Candidate, bench: Workbench, trained: bool = True) -> TorchArtifact:
+    from pipeline.stages.distill import gradient_batches
+
+    settings = candidate.section("prune")
+    # Local ratios fix the shape; which channels go decides accuracy only, so an untrained twin needs no gradients.
+    criterion = str(settings["criterion"]) if trained else "magnitude"
+    gradients = gradient_batches(bench.task, bench.targets, student, candidate.section("distill"), seed=candidate.seed)
+    pruned, _ = prune(
+        student,
+        bench.families[student.family],
+        ratio=float(settings["ratio"]),
+        criterion=criterion,  # type: ignore[arg-type]
+        round_to=int(settings["round_to"]),
+        example=bench.example(student.shape),
+        gradient_batches=gradients if criterion == "taylor" else None,
+    )
+    return pruned
+
+
+def export_student(student: TorchArtifact, bench: Workbench, folder: Path) -> OnnxArtifact:
+    """The student as a 32-bit ONNX file, its outputs compared with torch's."""
+    size = int(student.shape["input_size"])
+    return export(student.module, (1, bench.task.channels, size, size), folder / "float32.onnx")
+
+
+def quantized(plain: OnnxArtifact, candidate: Candidate, bench: Workbench, out: Path) -> OnnxArtifact:
+    """The file that would ship; static schemes are calibrated on training inputs."""
+    settings = candidate.section("quantize")
+    made = quantize(
+        plain,
+        out,
+        str(settings["scheme"]),
+        per_channel=bool(settings.get("per_channel", False)),
+        calibration=bench.calibration(plain),
+    )
+    if plain.path != bench.reference.path and plain.path != out:
+        plain.path.unlink(missing_ok=True)  # the 32-bit file is of no further use: torch weights are kept beside it
+    return made
+
+
+def device_figures(artifact: OnnxArtifact, bench: Workbench) -> Measurement:
+    """Latency, energy and memory of a file on the target, interleaved with the study's frozen reference."""
+    return bench.target.measure(
+        artifact.path,
+        bench.timing_feeds(artifact),
+        bench.reference.path,
+        bench.timing_feeds(bench.reference),
+        seed=bench.config.seed,
+    )
+
+
+def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
+    """Refuse before the first epoch what its untrained twin shows to be over a device budget. Errors: Refused."""
+    limits = {name: limit for name, limit in bench.config.budget.items() if name not in bench.chance}
+    if not limits:
+        return
+    twin = build(candidate, bench)
+    if candidate.section("prune").get("ratio", 0):
+        twin = _pruned(twin, candidate, bench, trained=False)
+    shipped = quantized(export_student(twin, bench, folder), candidate, bench, folder / "untrained.onnx")
+    try:
+        metrics = device_metrics(device_figures(shipped, bench), shipped, bench)
+    finally:
+        shipped.path.unlink(missing_ok=True)
+    over = {name: value for name, value in budget.violations(limits, metrics).items() if value > SCREEN_MARGIN}
+    if over:
+        # Its quality is unknown, so a floor on quality is neither met nor missed: 0 teaches the sampler nothing.
+        unknown = {name: 0.0 for name in bench.config.budget if name in bench.chance}
+        raise Refused(
+            f"over budget before training: {budget.sentence(bench.config.budget, metrics, over)}",
+            violations={**budget.violations(limits, metrics), **unknown},
+            metrics={**metrics, **bench.chance},
+        )
+
+
+def figures(measurement: Measurement, artifact: OnnxArtifact, logits: np.ndarray, bench: Workbench) -> dict[str, Any]:
+    """`metrics` and `intervals` of a record."""
+    labels = bench.task.labels("validation")
+    if not np.isfinite(logits).all():
+        raise Failed("the shipped file gives NaN or infinite outputs on validation rows; it is kept off the front")
+    quality, intervals = quality_with_intervals(labels, logits)
+    device = device_metrics(measurement, artifact, bench)
+    latency = measurement.latency
+    intervals["latency_ratio"] = (latency.ratio_low, latency.ratio_high)
+    intervals["speedup"] = (1 / latency.ratio_high, 1 / latency.ratio_low)
+    if not isinstance(measurement.energy, Unmeasured):
+        intervals["energy_mj"] = (measurement.energy.mj_low, measurement.energy.mj_high)
+    return {"metrics": {**quality, **device}, "intervals": intervals, "notes": tuple(measurement.warnings)}
+
+
+def device_metrics(measurement: Measurement, artifact: OnnxArtifact, bench: Workbench) -> dict[str, float]:
+    """Device figures of a trial's file, relative to this study's teacher."""
+    return figures_of(
+        measurement,
+        artifact,
+        ratio=measurement.latency.ratio,
+        teacher_latency_ms=bench.teacher_latency_ms,
+        preprocessing_ms=bench.preprocessing_ms(artifact),
+    )
+
+
+def _all_objectives(metrics: Mapping[str, float], bench: Workbench) -> None:
+    missing = [name for name in bench.config.objectives if not math.isfinite(metrics.get(name, math.nan))]
+    if missing:
+        raise DeviceFailure(f"no figure for {', '.join(missing)} on {bench.target.name!r}, so the trial cannot be ranked")
+
+
+class Phases:
+    """Seconds spent in each phase of a trial: `with clock("distill"): ...`."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._spent: dict[str, float] = {}
+        self._open: tuple[str, float] = ("", 0.0)
+
+    def __call__(self, name: str) -> Phases:
+        self._open = (name, self._now())
+        return self
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        name, since = self._open
+        self._spent[name] = self._spent.get(name, 0.0) + self._now() - since
+
+    def seconds(self) -> dict[str, float]:
+        return {name: round(value, 3) for name, value in self._spent.items()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
