@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from search_spaces.candidate import Candidate
 
-End = Literal["complete", "refused", "failed", "duplicate"]
+End = Literal["complete", "refused", "failed", "duplicate", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class TrialRecord:
     started: str = ""  # ISO 8601, UTC
     ended: str = ""
     test_seen: bool = False  # the test split had been scored when this trial ran
+
+    @property
+    def counts(self) -> bool:
+        """A candidate's own first ending: no repetition of an equal one, and not cut off."""
+        return self.same_as is None and self.end != "interrupted"
 
     @property
     def feasible(self) -> bool:

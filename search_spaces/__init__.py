@@ -1,0 +1,30 @@
+"""What can be tried: students, distillation, pruning and quantization as one conditional space.
+
+This room knows no task, no device and no sampler; it imports torch only when a student is built.
+"""
+
+from search_spaces.candidate import Candidate, Scalar
+from search_spaces.compression import SCHEMES
+from search_spaces.dimension import SpaceError, TrialLike
+from search_spaces.family import Family, ImageInput, PrunePlan, families, load_family
+from search_spaces.reading import available, load
+from search_spaces.recipes import recipes
+from search_spaces.space import IDENTITY, SearchSpace
+
+__all__ = [
+    "IDENTITY",
+    "SCHEMES",
+    "Candidate",
+    "Family",
+    "ImageInput",
+    "PrunePlan",
+    "Scalar",
+    "SearchSpace",
+    "SpaceError",
+    "TrialLike",
+    "available",
+    "families",
+    "load",
+    "load_family",
+    "recipes",
+]

@@ -8,7 +8,8 @@ with a constraint, NSGA-II, NSGA-III and GP read COMPLETE trials only.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -19,6 +20,7 @@ from pipeline.config import SearchConfig
 from pipeline.metrics import METRICS
 from pipeline.record import TrialRecord
 from search_spaces import SearchSpace
+from search_spaces.candidate import Candidate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -151,6 +153,27 @@ def _frozen(record: TrialRecord | None, config: SearchConfig, space: SearchSpace
     )
 
 
+def candidate_of(params: Mapping[str, Any], space: SearchSpace, seed: int) -> Candidate:
+    """The candidate that these sampler-side parameters stand for."""
+    return space.sample(_Given(params), seed)
+
+
+class _Given:
+    """A trial whose every parameter is given; one that is missing (a trial cut off early) takes the axis's first value."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+
+    def suggest_float(self, name: str, low: float, high: float, **_: Any) -> float:
+        return float(self._params.get(name, low))
+
+    def suggest_int(self, name: str, low: int, high: int, **_: Any) -> int:
+        return int(self._params.get(name, low))
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self._params.get(name, choices[0])
+
+
 def waiting(study: optuna.Study) -> list[dict[str, Any]]:
     """Parameters of the trials that are queued and not begun."""
     return [
@@ -164,14 +187,14 @@ def enqueue(study: optuna.Study, params: Mapping[str, Any]) -> None:
     study.enqueue_trial(dict(params))
 
 
-def ask(study: optuna.Study, at_random: bool, seed: int) -> optuna.Trial:
-    """The next trial; `at_random` leaves the sampler aside once, after it has repeated itself."""
-    if not at_random:
-        return study.ask()
+@contextmanager
+def sampling(study: optuna.Study, at_random: bool, seed: int) -> Iterator[None]:
+    """Ask and suggest inside; `at_random` leaves the sampler aside once, after it has repeated itself."""
     usual = study.sampler
-    study.sampler = optuna.samplers.RandomSampler(seed=seed)
+    if at_random:
+        study.sampler = optuna.samplers.RandomSampler(seed=seed)
     try:
-        return study.ask()
+        yield
     finally:
         study.sampler = usual
 

@@ -1,0 +1,50 @@
+# `make search` and `make test` need Python 3.11+, pip and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: search test test-slow test-system lint format docs benchmarks clean help
+
+help:
+	@echo "make search       install into .venv, run the default search (handwritten digits), print the front"
+	@echo "make test         install into .venv, run the tests"
+	@echo "make test-slow    longer real runs (needs ../shared/data)"
+	@echo "make test-system  needs Debian's chromium; writes docs/test-system.log"
+	@echo "make lint         ruff and mypy"
+	@echo "make format       let ruff rewrite"
+	@echo "make docs         run every example of the docs and take the screenshots anew"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "niwaki needs Python 3.11 or newer; type: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+search: $(READY)
+	$(BIN)/niwaki search examples/digits.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+test-system: $(READY)
+	@command -v chromium >/dev/null || { echo "make test-system needs Debian's chromium: apt-get install chromium"; exit 3; }
+	$(BIN)/python -m pytest -m system --timeout 900 | tee docs/test-system.log
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)
+	$(BIN)/python docs/screenshots.py
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,188 @@
+"""What a target reports: latency, energy, memory and the conditions they were taken under.
+
+All values are frozen, carry their units in their names and survive JSON exactly. What was not obtained is `Unmeasured`
+with a sentence, or None; a zero or a NaN in its place is refused here, so that no reader can invent a figure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound="_Value")
+
+
+class _Value:
+    """JSON for a flat frozen dataclass; tuples become lists and back."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `json.dumps(..., allow_nan=False)` takes."""
+        plain = asdict(self)  # type: ignore[call-overload]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+    @classmethod
+    def from_json(cls: type[T], data: Mapping[str, Any]) -> T:
+        """The value that `to_json` wrote; keys of a newer version are left out."""
+        known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: _frozen(value) for name, value in data.items() if name in known})
+
+
+@dataclass(frozen=True)
+class Unmeasured(_Value):
+    """A figure that was not obtained, and the sentence that says why."""
+
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise ValueError("Unmeasured needs a reason")
+
+
+@dataclass(frozen=True)
+class Latency(_Value):
+    """Time of one inference at `batch_size`, and its ratio to a reference that was timed in turn with it.
+
+    `median_ms` and `reference_median_ms` are raw, over blocks; percentiles are of single calls at one fixed input and None
+    below the number of calls that they need. `ratio` is candidate / reference with its 95 % interval; `ratio_samples` holds
+    every group of blocks, of which the `trimmed` most extreme on each side were left out of `ratio`. `cpu_seconds` is per inference.
+    """
+
+    median_ms: float
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    reference_median_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    ratio_samples: tuple[float, ...]
+    blocks: int
+    calls: int
+    batch_size: int
+    cpu_seconds: float
+    warmup_calls: int
+    steady: bool
+    trimmed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("median_ms", "reference_median_ms", "ratio", "ratio_low", "ratio_high", "cpu_seconds"):
+            _positive("Latency", name, getattr(self, name))
+        for name in ("p90_ms", "p95_ms", "p99_ms"):
+            if getattr(self, name) is not None:
+                _positive("Latency", name, getattr(self, name))
+        if not self.ratio_low <= self.ratio <= self.ratio_high:
+            raise ValueError(f"Latency.ratio {self.ratio} is outside its interval {self.ratio_low} to {self.ratio_high}")
+
+
+@dataclass(frozen=True)
+class Energy(_Value):
+    """Energy of one inference in millijoules with its band, the kind of figure, and what the figure includes.
+
+    `kind`: measured, measured-vendor-model, modelled-calibrated, modelled-generic or declared. `boundary` says where the
+    meter sits (wall, package, ...). Two figures compare only when kind and boundary agree.
+    """
+
+    mj: float
+    mj_low: float
+    mj_high: float
+    kind: str
+    boundary: str
+    meter: str
+    source: str
+
+    def __post_init__(self) -> None:
+        for name in ("mj", "mj_low", "mj_high"):
+            _positive("Energy", name, getattr(self, name))
+        if not self.mj_low <= self.mj <= self.mj_high:
+            raise ValueError(f"Energy.mj {self.mj} is outside its band {self.mj_low} to {self.mj_high}")
+        if not (self.kind and self.boundary):
+            raise ValueError("an energy figure needs a kind and a boundary")
+
+
+@dataclass(frozen=True)
+class Conditions(_Value):
+    """The machine while it was timed; None where this machine does not say.
+
+    Loads are 1-minute averages; `steal_share` and `foreign_share` are shares of all cores' time, between start and end,
+    that the hypervisor withheld and that other processes used.
+    """
+
+    cpu_model: str | None
+    cpu_vendor: str | None
+    cpu_family: int | None
+    cpu_number: int | None
+    cpu_stepping: int | None
+    architecture: str
+    logical_cores: int | None
+    kernel: str
+    python: str
+    runtime: str
+    runtime_version: str
+    threads: int
+    spinning: bool
+    governor: str | None
+    virtualised: bool | None
+    container: str | None
+    on_ac: bool | None
+    load_start: float | None
+    load_end: float | None
+    steal_share: float | None
+    foreign_share: float | None
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over all that must stay the same for two figures to compare; load, steal and time are left out."""
+        passing = {"load_start", "load_end", "steal_share", "foreign_share"}
+        lasting = {name: value for name, value in self.to_json().items() if name not in passing}
+        return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that one visit to a device found out about a model file. `peak_memory_mb` is over a null model, in 10^6 bytes."""
+
+    latency: Latency
+    energy: Energy | Unmeasured
+    peak_memory_mb: float | Unmeasured
+    conditions: Conditions
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Nested plain mappings; an `Unmeasured` becomes {"unmeasured": sentence}."""
+        memory = self.peak_memory_mb
+        return {
+            "latency": self.latency.to_json(),
+            "energy": _absent(self.energy) if isinstance(self.energy, Unmeasured) else self.energy.to_json(),
+            "peak_memory_mb": _absent(memory) if isinstance(memory, Unmeasured) else memory,
+            "conditions": {**self.conditions.to_json(), "fingerprint": self.conditions.fingerprint},
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
+        """The measurement that `to_json` wrote."""
+        energy, memory = data["energy"], data["peak_memory_mb"]
+        return cls(
+            latency=Latency.from_json(data["latency"]),
+            energy=Unmeasured(energy["unmeasured"]) if "unmeasured" in energy else Energy.from_json(energy),
+            peak_memory_mb=Unmeasured(memory["unmeasured"]) if isinstance(memory, Mapping) else float(memory),
+            conditions=Conditions.from_json(data["conditions"]),
+            warnings=tuple(data["warnings"]),
+        )
+
+
+def _absent(value: Unmeasured) -> dict[str, str]:
+    return {"unmeasured": value.reason}
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _positive(kind: str, name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{kind}.{name} is {value}; a figure that was not obtained is Unmeasured, never a number")

@@ -1,0 +1,52 @@
+"""Arrays that are computed once and then memory-mapped; a kill never leaves half a file behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+
+@contextmanager
+def fresh(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` (file or folder) that becomes `path` when the block ends well, else vanishes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _remove(beside)
+    try:
+        yield beside
+        if beside.is_dir() and path.is_dir():
+            _remove(path)  # a folder cannot be renamed over a full one
+        beside.replace(path)
+    finally:
+        _remove(beside)
+
+
+def stored_array(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype | type, fill: Callable[[np.ndarray], None]
+) -> np.ndarray:
+    """The array stored at `path`, made by `fill(array)` when it is not there or has another shape.
+
+    It is mapped copy-on-write: torch wants memory it may write to, and the file stays as it is.
+    """
+    if path.exists():
+        known = np.load(path, mmap_mode="c", allow_pickle=False)
+        if known.shape == shape and known.dtype == np.dtype(dtype):
+            return known
+    with fresh(path) as beside:
+        array = np.lib.format.open_memmap(beside, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        fill(array)
+        array.flush()
+        del array
+    return np.load(path, mmap_mode="c", allow_pickle=False)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

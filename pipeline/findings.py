@@ -1,0 +1,115 @@
+"""What is known of a search at any moment, read from its records alone: the front, the teacher's row, what ties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import SearchConfig, parse_config
+from pipeline.pareto import front
+from pipeline.record import TrialRecord, read_json, read_records, write_json
+from pipeline.report import FrontReport, write_csv, write_json_report, write_png
+from pipeline.report_page import write_page
+from pipeline.statistics import tell_apart
+from pipeline.workspace import Workspace
+
+
+def config_of(workspace: Workspace) -> SearchConfig:
+    """The configuration that a search was run with."""
+    state = workspace.state()
+    assert state is not None
+    return parse_config(state["config"], str(workspace.state_file))
+
+
+def find(
+    workspace: Workspace, config: SearchConfig | None = None, records: Sequence[TrialRecord] | None = None
+) -> FrontReport:
+    """The report of a search as it stands."""
+    config = config or config_of(workspace)
+    records = read_records(workspace.folder) if records is None else records
+    points = front(records, config.objectives)
+    numbers = tuple(record.number for record in points)
+    frozen: Mapping[str, Any] = read_json(workspace.folder / "teacher" / "figures.json")
+    energy = frozen["measurement"].get("energy") or {}
+    return FrontReport(
+        name=config.name,
+        objectives=tuple(config.objectives),
+        quality=config.task.metric,
+        records=tuple(records),
+        front_numbers=numbers,
+        teacher=frozen["metrics"],
+        teacher_intervals={name: (pair[0], pair[1]) for name, pair in frozen["intervals"].items()},
+        target=config.target.name,
+        energy_kind=energy.get("kind"),
+        energy_boundary=energy.get("boundary"),
+        energy_source=energy.get("source"),
+        indistinguishable=ties(workspace, numbers, config.task.metric),
+        test=read_json(workspace.test_file) if workspace.test_file.exists() else None,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def ties(
+    workspace: Workspace, numbers: Sequence[int], metric: str, split: str = "validation"
+) -> dict[int, tuple[int, ...]]:
+    """For each trial, the others whose quality a paired test on `split` cannot tell from its own."""
+    labels = _answers(workspace.folder / "teacher" / f"{split}_labels.npy")
+    name = "predictions.npy" if split == "validation" else f"{split}_predictions.npy"
+    answers = {number: _answers(workspace.trial(number) / name) for number in numbers}
+    known = [number for number in numbers if answers[number] is not None]
+    if labels is None:
+        return {}
+    found: dict[int, list[int]] = {number: [] for number in numbers}
+    for place, a in enumerate(known):
+        for b in known[place + 1 :]:
+            if not tell_apart(metric, labels, answers[a], answers[b]):
+                found[a].append(b)
+                found[b].append(a)
+    return {number: tuple(others) for number, others in found.items()}
+
+
+def _answers(path: Path) -> Any:
+    return np.load(path, allow_pickle=False) if path.exists() else None
+
+
+def write_front(
+    report: FrontReport, workspace: Workspace, mattered: Mapping[str, Mapping[str, float]] | None
+) -> list[Path]:
+    """front.json, .csv, .png and .html, and `mattered.json` where it is given. Returns their paths."""
+    files = [workspace.folder / f"front.{ending}" for ending in ("json", "csv", "png", "html")]
+    for path, write in zip(files, (write_json_report, write_csv, write_png, write_page), strict=True):
+        write(report, path)
+    if mattered is not None:
+        files.append(workspace.folder / "mattered.json")
+        write_json(files[-1], {name: dict(ranks) for name, ranks in mattered.items()})
+    return files
+
+
+def drop_models(report: FrontReport, workspace: Workspace) -> list[int]:
+    """Delete the models of trials that left the front or never were on it (`keep: front`). Returns their numbers."""
+    kept = set(report.front_numbers) | set(best_int8(report.records, report.quality))
+    gone = []
+    for record in report.records:
+        if record.number in kept:
+            continue
+        for name in ("model.onnx", "student.safetensors", "float32.onnx", "untrained.onnx"):
+            path = workspace.trial(record.number) / name
+            if path.exists():
+                path.unlink()
+                gone.append(record.number)
+    return sorted(set(gone))
+
+
+def best_int8(records: Sequence[TrialRecord], quality: str) -> list[int]:
+    """The teacher's own best 8-bit file, the honest rival of every student: fastest first among the identity trials."""
+    own = [
+        record
+        for record in records
+        if record.candidate.student == "identity" and record.end == "complete" and "int8" in record.precision
+    ]
+    own.sort(key=lambda record: (-record.metrics.get("speedup", 0.0), -record.metrics.get(quality, 0.0)))
+    return [record.number for record in own]

@@ -1,0 +1,202 @@
+"""The non-dominated set, its volume, and its knee. Pure functions over records.
+
+Every metric counts in its own direction. A record without a figure for an objective is never on the front.
+
+Energy is compared only where it may be. A figure of kind `modelled-generic` is watts of a textbook times measured time:
+between two precisions it knows nothing of the difference that matters, so there energy_mj is left out and the other
+objectives decide; if only one is left, it decides nothing. Figures of different kinds or boundaries are never compared.
+The relation is therefore not transitive, and the front is taken over all pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.metrics import METRICS
+from pipeline.record import TrialRecord
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+GENERIC = "modelled-generic"
+_ROWS = 256  # of the pairwise comparison at a time: keeps the arrays inside the processor's cache
+_TINY = 1e-6  # in any metric's unit: a cost below it is taken as this, so that its logarithm exists
+
+
+def dominates(a: TrialRecord, b: TrialRecord, objectives: Sequence[str]) -> bool:
+    """Whether `a` is at least as good as `b` in every objective that may be compared, and better in one."""
+    costs = _costs((a, b), objectives)
+    compared = [name != "energy_mj" or energy_comparable(a, b) for name in objectives]
+    if not np.isfinite(costs[0]).all() or (not all(compared) and sum(compared) < 2):
+        return False
+    if not np.isfinite(costs[1]).all():
+        return True
+    better, worse = costs[0] < costs[1], costs[0] > costs[1]
+    return bool((better & compared).any() and not (worse & compared).any())
+
+
+def energy_comparable(a: TrialRecord, b: TrialRecord) -> bool:
+    """Whether the energy figures of two records may be ranked against each other."""
+    if _energy_class(a)[:2] != _energy_class(b)[:2]:
+        return False
+    return a.energy_kind != GENERIC or a.precision == b.precision
+
+
+def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+    """Complete, feasible, non-dominated records, the fastest first; of equal points the lowest number stays."""
+    able = sorted((record for record in records if record.feasible), key=lambda record: record.number)
+    costs = _costs(able, objectives)
+    whole = np.isfinite(costs).all(axis=1)
+    kept = [record for record, there in zip(able, whole, strict=True) if there]
+    beaten = _beaten(costs[whole], _energy_classes(kept), list(objectives))
+    found = [record for record, lost in zip(kept, beaten, strict=True) if not lost]
+    return sorted(found, key=lambda record: (record.metrics.get("latency_p50_ms", math.inf), record.number))
+
+
+def on_front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> frozenset[int]:
+    """The numbers of the trials on the front."""
+    return frozenset(record.number for record in front(records, objectives))
+
+
+def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
+    """Exact volume between `points` [n, d] and `reference` [d], smaller being better in every column.
+
+    Slices along the last objective down to a sweep in two: While, Hingston, Barone and Huband, "A faster algorithm for
+    calculating hypervolume", IEEE Transactions on Evolutionary Computation 10 (2006). Errors: ValueError on shapes.
+    """
+    corner = np.asarray(reference, dtype=float)
+    array = np.asarray(points, dtype=float).reshape(-1, len(corner))
+    inside = array[(array < corner).all(axis=1)]
+    return _volume(inside, corner) if len(inside) else 0.0
+
+
+def front_hypervolume(
+    records: Iterable[TrialRecord],
+    objectives: Sequence[str],
+    teacher_metrics: Mapping[str, float],
+    chance: Mapping[str, float],
+) -> float:
+    """How much the front dominates, against a corner that has chance quality at the teacher's cost; 0 when nothing.
+
+    Quality counts as the share of the way from chance to the teacher; costs as doublings (log2) of the teacher's figure
+    over the model's. Energy is left out where the front's figures may not be ranked against each other.
+    """
+    points = front(records, objectives)
+    usable = [name for name in _rankable(points, objectives) if name in teacher_metrics]
+    if not points or not usable:
+        return 0.0
+    columns = [_gain(name, points, teacher_metrics[name], chance.get(name, 0.0)) for name in usable]
+    return hypervolume(-np.column_stack(columns), np.zeros(len(usable)))
+
+
+def knee(records: Iterable[TrialRecord], objectives: Sequence[str]) -> TrialRecord | None:
+    """The front point farthest beyond the plane through the best of each objective; None for an empty front.
+
+    Quality and the logarithms of costs are scaled to [0, 1] over the front. I. Das, "On characterizing the 'knee' of the
+    Pareto curve based on normal-boundary intersection", Structural Optimization 18 (1999).
+    """
+    points = front(records, objectives)
+    if not points:
+        return None
+    axes = _rankable(points, objectives)
+    costs = np.column_stack([_knee_axis(name, points) for name in axes])
+    span = costs.max(axis=0) - costs.min(axis=0)
+    costs = (costs - costs.min(axis=0))[:, span > 0] / span[span > 0]
+    if costs.shape[1] == 0:
+        return points[0]
+    return points[int(np.argmin(costs @ _plane(costs)))]
+
+
+def _costs(records: Sequence[TrialRecord], objectives: Sequence[str]) -> Array:
+    rows = [[_cost(name, record.metrics.get(name)) for name in objectives] for record in records]
+    return np.array(rows, dtype=float).reshape(len(records), len(objectives))
+
+
+def _cost(name: str, value: float | None) -> float:
+    if value is None or not math.isfinite(value):
+        return math.inf
+    return -value if METRICS[name].maximize else value
+
+
+def _energy_class(record: TrialRecord) -> tuple[str | None, str | None, str]:
+    """Kind and boundary, then the precision where the kind is generic: equal triples may be ranked."""
+    energy = (record.measurement or {}).get("energy") or {}
+    return record.energy_kind, energy.get("boundary"), record.precision if record.energy_kind == GENERIC else ""
+
+
+def _energy_classes(records: Sequence[TrialRecord]) -> NDArray[np.int64]:
+    numbers: dict[tuple[str | None, str | None, str], int] = {}
+    return np.array([numbers.setdefault(_energy_class(record), len(numbers)) for record in records], dtype=np.int64)
+
+
+def _beaten(costs: Array, energy: NDArray[np.int64], objectives: list[str]) -> Flags:
+    """Which rows another row dominates, or equals with a lower index."""
+    order = np.arange(len(costs))
+    parts = [
+        _beaten_rows(costs, energy, objectives, order[start : start + _ROWS]) for start in range(0, len(costs), _ROWS)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
+
+
+def _beaten_rows(costs: Array, energy: NDArray[np.int64], objectives: list[str], rows: NDArray[np.int64]) -> Flags:
+    at_least = np.ones((len(rows), len(costs)), dtype=bool)
+    at_most = at_least.copy()
+    same = energy[rows, None] == energy[None, :]
+    for column, name in enumerate(objectives):
+        ours, theirs = costs[rows, column, None], costs[None, :, column]
+        free = ~same if name == "energy_mj" else np.False_
+        at_least &= (theirs <= ours) | free
+        at_most &= (ours <= theirs) | free
+    if "energy_mj" in objectives and len(objectives) < 3:
+        at_least &= same
+    earlier = np.arange(len(costs))[None, :] < rows[:, None]
+    beaten: Flags = (at_least & (~at_most | earlier)).any(axis=1)
+    return beaten
+
+
+def _volume(points: Array, corner: Array) -> float:
+    if len(corner) == 1:
+        return float(corner[0] - points[:, 0].min())
+    points = points[np.argsort(points[:, -1], kind="stable")]
+    if len(corner) == 2:
+        reach = corner[0] - np.minimum.accumulate(points[:, 0])
+        return float(reach @ np.diff(points[:, 1], append=corner[1]))
+    depth = np.diff(points[:, -1], append=corner[-1])
+    flat = points[:, :-1]
+    return float(sum(_volume(flat[: i + 1], corner[:-1]) * depth[i] for i in range(len(points)) if depth[i] > 0))
+
+
+def _rankable(points: Sequence[TrialRecord], objectives: Sequence[str]) -> list[str]:
+    generic = any(record.energy_kind == GENERIC for record in points)
+    mixed = len({_energy_class(record) for record in points}) > 1
+    return [name for name in objectives if name != "energy_mj" or not (generic or mixed)]
+
+
+def _gain(name: str, points: Sequence[TrialRecord], teacher: float, chance: float) -> Array:
+    values = np.array([record.metrics[name] for record in points])
+    if METRICS[name].quality:
+        return (values - chance) / max(teacher - chance, _TINY)
+    gain: Array = np.log2(max(teacher, _TINY) / np.maximum(values, _TINY))
+    return -gain if METRICS[name].maximize else gain
+
+
+def _knee_axis(name: str, points: Sequence[TrialRecord]) -> Array:
+    values = np.array([record.metrics[name] for record in points])
+    if METRICS[name].quality:
+        return -values
+    logs: Array = np.log(np.maximum(values, _TINY))
+    return -logs if METRICS[name].maximize else logs
+
+
+def _plane(costs: Array) -> Array:
+    """Normal of the plane through each objective's best point; the even one where those points span no plane."""
+    even = np.ones(costs.shape[1])
+    best = costs[np.argmin(costs, axis=0)]
+    if abs(np.linalg.det(best)) < 1e-9:
+        return even
+    normal: Array = np.linalg.solve(best, even)
+    return normal if (normal > 0).all() else even

@@ -1,0 +1,219 @@
+"""The search: ask, run the trial, remember, tell, show; and resume by doing the same again.
+
+Order of a trial's end: record.json (write, fsync, rename), then the study, then MLflow, then the front. Whatever dies in
+between, the next start mends the later ones from the earlier.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import search_spaces
+from pipeline import workbench
+from pipeline.config import SearchConfig
+from pipeline.errors import ConfigError
+from pipeline.findings import Findings, current_front, write_front
+from pipeline.preflight import preflight
+from pipeline.record import TrialRecord, read_records, write_record
+from pipeline.search import study as studies
+from pipeline.tracking import Tracker
+from pipeline.trial import run_trial
+from pipeline.workbench import Workbench
+from pipeline.workspace import Workspace
+from search_spaces import SearchSpace
+from search_spaces.candidate import Candidate
+
+# A candidate that takes the process down with it is tried this often, then counted as failed.
+MOST_INTERRUPTIONS = 3
+# After so many equal candidates in a row the sampler is left aside once; after so many more the space counts as seen.
+REPEATS_BEFORE_RANDOM = 3
+REPEATS_BEFORE_END = 60
+# The front's files and MLflow's view of it are rewritten at most this often while the search runs, and at its end.
+FRONT_EVERY_S = 30.0
+
+
+class Progress(Protocol):
+    """What the search tells its onlookers; nothing comes back."""
+
+    def step(self, sentence: str) -> None: ...
+    def begin(self, number: int, candidate: Candidate) -> None: ...
+    def end(self, record: TrialRecord, findings: Findings) -> None: ...
+    def say(self, sentence: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search came to."""
+
+    workspace: Workspace
+    findings: Findings
+    reason: str  # why it ended
+
+
+def run_search(
+    config: SearchConfig,
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    prepare: Callable[..., Workbench] = workbench.prepare,
+) -> SearchResult:
+    """Run or resume a search to its limits. Errors: ConfigError, Unavailable before the first trial."""
+    preflight(config, workspace)
+    with ExitStack() as stack:
+        stack.enter_context(workspace.lock())
+        bench = prepare(config, workspace, progress.step)
+        workspace.save_state(
+            config=config.resolved(), space=bench.space.describe(), target=bench.target.conditions().to_json()
+        )
+        loop = _Loop(config, workspace, bench, progress, now)
+        stack.callback(loop.close)
+        return loop.run()
+
+
+class _Loop:
+    """The state of a running search: its records by candidate, its study, its view in MLflow."""
+
+    def __init__(
+        self, config: SearchConfig, workspace: Workspace, bench: Workbench, progress: Progress, now: Callable[[], float]
+    ) -> None:
+        self.config, self.workspace, self.bench, self.progress, self.now = config, workspace, bench, progress, now
+        self.records = read_records(workspace.folder)
+        self.study = studies.open_study(config, workspace.study_url)
+        self._mend()
+        self.tracker = Tracker(workspace, config, progress.say)
+        self.tracker.repair(self.records)
+        self._front_at = -FRONT_EVERY_S
+        self._enqueue_first()
+
+    def run(self) -> SearchResult:
+        begin, repeats = self.now(), 0
+        spent_before = sum(sum(record.seconds.values()) for record in self.records)
+        while not (reason := self._limit(self.now() - begin + spent_before, repeats)):
+            record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
+            repeats = repeats + 1 if record.same_as is not None else 0
+        self._show_front(final=True)
+        return SearchResult(self.workspace, self.findings(), reason)
+
+    def findings(self) -> Findings:
+        return Findings.of(self.config, self.workspace, self.bench, self.records)
+
+    def close(self) -> None:
+        self.tracker.close()
+
+    def _one(self, at_random: bool) -> TrialRecord:
+        seed = self.config.seed + len(self.records)
+        with studies.sampling(self.study, at_random, seed):
+            trial = self.study.ask()
+            candidate = self.bench.space.sample(trial, seed)
+        self.progress.begin(trial.number, candidate)
+        try:
+            record = self._known(trial.number, candidate) or run_trial(
+                trial.number, candidate, self.bench, self.progress.step
+            )
+        except KeyboardInterrupt:
+            # The trial goes back into the queue now, so that even a deleted study knows of it.
+            self._remember(trial.number, self._interrupted(trial.number, trial.params))
+            raise
+        self._remember(trial, record)
+        self._show_front(final=False)
+        self.progress.end(record, self.findings())
+        return record
+
+    def _remember(self, trial: Any, record: TrialRecord) -> None:
+        write_record(self.workspace.folder, record)
+        self.records.append(record)
+        studies.tell(self.study, trial, record, self.config)
+        self.tracker.log(record)
+
+    def _known(self, number: int, candidate: Candidate) -> TrialRecord | None:
+        """An equal candidate's record under the new number; the seed is not part of the key."""
+        for record in self.records:
+            if record.candidate.key == candidate.key and record.counts:
+                same = f"the same candidate as trial {record.number}; not trained twice"
+                moment = datetime.now(UTC).isoformat(timespec="seconds")
+                changes: dict[str, Any] = {"curve": (), "seconds": {}, "started": moment, "ended": moment}
+                end = "duplicate" if record.end == "complete" else record.end  # a refusal stays one, for the sampler
+                return record.with_(number=number, end=end, reason=same, same_as=record.number, **changes)
+        return None
+
+    def _interrupted(self, number: int, params: Mapping[str, Any]) -> TrialRecord:
+        """The record of a trial that was cut off; its candidate is queued again unless it keeps taking us down."""
+        candidate = studies.candidate_of(params, self.bench.space, self.config.seed + number)
+        before = sum(1 for record in self.records if record.end == "interrupted" and record.candidate.key == candidate.key)
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        if before + 1 >= MOST_INTERRUPTIONS:
+            reason = f"the process ended {before + 1} times during this candidate; it is not tried again"
+            return TrialRecord(number=number, candidate=candidate, end="failed", reason=reason, ended=moment)
+        queued = self.bench.space.params_of(candidate.flat())
+        if not isinstance(queued, str):
+            studies.enqueue(self.study, queued)
+        reason = "the process ended during this trial; the same candidate is queued again"
+        return TrialRecord(number=number, candidate=candidate, end="interrupted", reason=reason, ended=moment)
+
+    def _mend(self) -> None:
+        def interrupted(number: int, params: Mapping[str, Any]) -> TrialRecord | None:
+            if not params:
+                return None  # it died between ask and the first suggestion: nothing was tried
+            record = self._interrupted(number, params)
+            write_record(self.workspace.folder, record)
+            self.records.append(record)
+            return record
+
+        for sentence in studies.mend(self.study, self.records, self.config, self.bench.space, interrupted):
+            self.progress.say(sentence)
+
+    def _enqueue_first(self) -> None:
+        """The teacher under each quantization, then the known recipes; those that are done or queued are left out."""
+        tried = {record.candidate.key for record in self.records if record.end != "interrupted"}
+        queued = studies.waiting(self.study)
+        for name, flat in first_candidates(self.config, self.bench.space):
+            params = self.bench.space.params_of(flat)
+            if isinstance(params, str):
+                if not self.records:
+                    self.progress.say(f"recipe {name} is left out: {params}")
+                continue
+            candidate = studies.candidate_of(params, self.bench.space, self.config.seed)
+            if candidate.key not in tried and params not in queued:
+                studies.enqueue(self.study, params)
+
+    def _limit(self, spent_s: float, repeats: int) -> str | None:
+        """Why the search ends now, or None."""
+        limits = self.config.limits
+        done = sum(record.counts for record in self.records)
+        if done >= limits.trials:
+            return f"{done} trials are done (limits.trials)"
+        if limits.hours is not None and spent_s >= limits.hours * 3600:
+            return f"{spent_s / 3600:.2f} hours are spent (limits.hours)"
+        size = self.bench.space.size()
+        if repeats >= REPEATS_BEFORE_END or (size is not None and done >= size):
+            return f"all of the space has been seen: {done} different candidates"
+        return None
+
+    def _show_front(self, final: bool) -> None:
+        if not final and self.now() - self._front_at < FRONT_EVERY_S:
+            return
+        findings = self.findings()
+        files = write_front(findings, self.workspace, self.bench.space, importances=final)
+        if self.config.keep == "front":
+            current_front(findings).keep_only(self.workspace, self.tracker)
+        self.tracker.show_front(findings, files)
+        self._front_at = self.now()
+
+
+def first_candidates(config: SearchConfig, space: SearchSpace) -> list[tuple[str, Mapping[str, Any]]]:
+    """Name and flat candidate of the trials that come before any sampling. Errors: ConfigError on unknown recipes."""
+    from pipeline.errors import near
+
+    recipes = search_spaces.recipes()
+    chosen = list(recipes) if config.recipes == "all" else [] if config.recipes == "none" else list(config.recipes)
+    for name in chosen:
+        if name not in recipes:
+            raise ConfigError(f"no recipe named {name!r}{near(name, recipes)}")
+    identity = [(f"identity {flat['quantize.scheme']}", flat) for flat in space.identity_candidates()]
+    return [*identity, *((name, recipes[name]) for name in chosen)]

@@ -1,0 +1,99 @@
+"""A trained student on disk: its shape as JSON beside its numbers as safetensors, nothing that could run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline.artifact import TorchArtifact
+from pipeline.errors import ConfigError
+from pipeline.record import read_json, write_json
+from search_spaces import SpaceError, load_family
+
+SHAPE = "shape.json"
+WEIGHTS = "student.safetensors"
+
+
+def save_student(folder: Path, artifact: TorchArtifact) -> None:
+    """Write `shape.json` and `student.safetensors` into `folder`; each file is whole or not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in artifact.module.state_dict().items()}
+    beside = folder / f".{WEIGHTS}.{os.getpid()}.part"
+    try:
+        save_file(tensors, beside)
+        beside.replace(folder / WEIGHTS)
+    finally:
+        beside.unlink(missing_ok=True)
+    write_json(folder / SHAPE, dict(artifact.shape))
+
+
+def load_student(folder: Path) -> TorchArtifact:
+    """The student that `save_student` wrote, in evaluation mode, with identical outputs.
+
+    Errors: ConfigError when a file is missing, damaged, of another kind (a pickle), or does not fit the other one.
+    """
+    shape = _shape(folder / SHAPE)
+    module = _empty(shape, folder / SHAPE)
+    tensors = _tensors(folder / WEIGHTS)
+    fault = _fault(module.state_dict(), tensors)
+    if fault:
+        raise ConfigError(f"{folder / WEIGHTS} does not fit {SHAPE} beside it: {fault}; copy both from the same run")
+    module.load_state_dict(tensors, strict=True, assign=True)
+    return TorchArtifact(module.eval(), str(shape["family"]), shape)
+
+
+def _shape(path: Path) -> dict[str, Any]:
+    try:
+        shape = read_json(path)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {path}; give a folder that holds {SHAPE} and {WEIGHTS}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as JSON: {error}; save the student again") from None
+    if not isinstance(shape, dict) or "family" not in shape:
+        raise ConfigError(f"{path} names no student family; save the student again")
+    return shape
+
+
+def _empty(shape: Mapping[str, Any], path: Path) -> nn.Module:
+    # built without memory: a damaged shape can ask for more than the machine has
+    try:
+        with torch.device("meta"):
+            return load_family(str(shape["family"])).build(shape)
+    except SpaceError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise ConfigError(f"{path} describes no {shape['family']}: {error!r}; save the student again") from None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {path}; give a folder that holds {SHAPE} and {WEIGHTS}") from None
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"{path} is not a safetensors file ({error}); pickled or damaged files are never loaded, "
+            "save the student again"
+        ) from None
+
+
+def _fault(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    missing = sorted(set(wanted) ^ set(given))
+    if missing:
+        return f"{missing[0]!r} is in only one of them"
+    for name, tensor in wanted.items():
+        if tensor.shape != given[name].shape or tensor.dtype != given[name].dtype:
+            return f"{name!r} is {_text(given[name])}, not {_text(tensor)}"
+    return None
+
+
+def _text(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

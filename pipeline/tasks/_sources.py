@@ -1,0 +1,256 @@
+"""Where rows come from: the hub, a local folder, scikit-learn. A split is opened when it is asked for, and not before."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from pipeline.config import DataConfig, TaskConfig
+from pipeline.errors import ConfigError, Unavailable, near
+
+PREFIXES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+READERS = {".parquet": "from_parquet", ".csv": "from_csv", ".arrow": "from_file"}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split as its source has it, no image decoded.
+
+    `encoded(rows)` yields an image file's bytes, or uint8 [H, W], for each of these row numbers; None for an empty cell.
+    """
+
+    split: str
+    labels: Sequence[Any]
+    names: Sequence[str] | None  # of labels 0, 1, 2, ... where the data set declares them
+    encoded: Callable[[np.ndarray], Iterator[bytes | np.ndarray | None]]
+
+    def images(self, rows: np.ndarray) -> Iterator[Image.Image]:
+        """Decoded images in the order of `rows`. Errors: ConfigError naming the row."""
+        for row, value in zip(rows, self.encoded(rows), strict=True):
+            yield _decoded(value, int(row), self.split)
+
+    def digest(self) -> str:
+        """Hex SHA-256 over every label and every encoded image."""
+        found = hashlib.sha256()
+        for label, value in zip(self.labels, self.encoded(np.arange(len(self.labels))), strict=True):
+            data = b"" if value is None else bytes(value)
+            found.update(f"{label}:{len(data)}:".encode())
+            found.update(data)
+        return found.hexdigest()
+
+
+Source = Mapping[str, Callable[[], Rows]]  # train, and validation and test where there are any; a call opens the split
+
+
+def open_source(config: TaskConfig, cache: Path) -> Source:
+    """The splits that `config.data` has, none of them read yet. Errors: ConfigError, Unavailable."""
+    data = config.data
+    if data.source == "sklearn":
+        return {"train": lambda: _digits(data)}
+    places = _files(data) if data.source == "folder" else _hub_splits(data)
+    if "train" not in places:
+        raise ConfigError(
+            f"no training rows in {data.path or data.name!r}: there are {', '.join(_all_names(places)) or 'no splits'}; "
+            "name a file train.parquet, or say which it is: `splits: {train: NAME}`"
+        )
+    read = _read_files if data.source == "folder" else _read_hub
+    return {split: _opener(read, data, place, split, config, cache) for split, place in places.items()}
+
+
+def _opener(read: Callable[..., Any], data: DataConfig, place: Any, split: str, config: TaskConfig, cache: Path) -> Any:
+    return lambda: _rows(read(data, place, cache / "datasets"), split, config, _folder_of(place))
+
+
+def _files(data: DataConfig) -> dict[str, list[Path]]:
+    root = Path(str(data.path)).expanduser()
+    if not root.exists():
+        raise ConfigError(f"there is no {root}; give a folder of .parquet, .csv or .arrow files in `task.data.path`")
+    if root.is_file():
+        return {"train": [_readable(root)]}
+    if data.splits:
+        return {split: [_readable(_inside(root, name))] for split, name in data.splits.items()}
+    files = sorted(path for path in root.iterdir() if path.suffix in READERS)
+    if not files:
+        raise ConfigError(f"{root} holds no .parquet, .csv or .arrow file; give the folder that does in `task.data.path`")
+    found = {split: [path for path in files if path.stem.startswith(known)] for split, known in PREFIXES.items()}
+    return {split: paths for split, paths in found.items() if paths} or {"": files}
+
+
+def _inside(root: Path, name: str) -> Path:
+    path = root / name
+    if not path.is_file():
+        raise ConfigError(f"there is no file {name!r} in {root}{near(name, (other.name for other in root.iterdir()))}")
+    return path
+
+
+def _readable(path: Path) -> Path:
+    if path.suffix not in READERS:
+        raise ConfigError(f"{path} ends in {path.suffix!r}; rows are read from .parquet, .csv and .arrow files")
+    return path
+
+
+def _all_names(places: Mapping[str, Any]) -> list[str]:
+    return [path.name for place in places.values() if isinstance(place, list) for path in place]
+
+
+def _folder_of(place: Any) -> Path:
+    return place[0].parent if isinstance(place, list) else Path()
+
+
+def _read_files(_: DataConfig, paths: list[Path], cache: Path) -> Any:
+    import datasets
+
+    names = ", ".join(str(path) for path in paths)
+    try:
+        with _quiet():
+            if paths[0].suffix == ".arrow":
+                return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in paths])
+            read = getattr(datasets.Dataset, READERS[paths[0].suffix])
+            return read([str(path) for path in paths], cache_dir=str(cache))
+    except Exception as error:  # pyarrow, pandas and datasets each have their own; all mean that the file is not good
+        cause = error.__cause__ or error
+        raise ConfigError(
+            f"{names} cannot be read: {str(cause).splitlines()[0][:200] if str(cause) else type(cause).__name__}; "
+            "check that the file is whole and of the kind that its name says"
+        ) from error
+
+
+def _hub_splits(data: DataConfig) -> dict[str, str]:
+    import datasets
+
+    with _hub(data):
+        names = datasets.get_dataset_split_names(str(data.name), data.subset, revision=data.revision)
+    if data.splits:
+        for name in data.splits.values():
+            if name not in names:
+                raise ConfigError(f"data set {data.name!r} has no split {name!r}{near(name, names)}")
+        return {str(split): name for split, name in data.splits.items()}
+    found = {split: [name for name in names if name.startswith(known)] for split, known in PREFIXES.items()}
+    return {split: matches[0] for split, matches in found.items() if matches}
+
+
+def _read_hub(data: DataConfig, split: str, cache: Path) -> Any:
+    import datasets
+
+    with _hub(data):
+        return datasets.load_dataset(
+            str(data.name), data.subset, split=split, revision=data.revision, cache_dir=str(cache)
+        )
+
+
+@contextmanager
+def _hub(data: DataConfig) -> Iterator[None]:
+    try:
+        with _quiet():
+            yield
+    except FileNotFoundError as error:  # datasets' DatasetNotFoundError is one
+        raise ConfigError(
+            f"data set {data.name!r} is not on the hub, or is private: {_first_line(error)}; check `task.data.name`"
+        ) from error
+    except OSError as error:
+        raise Unavailable(
+            f"data set {data.name!r} cannot be fetched: {_first_line(error)}. "
+            "Check the connection, or give a local copy: `data: {source: folder, path: ...}`"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"data set {data.name!r} cannot be opened: {_first_line(error)}; check `task.data`") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Errors reach the user as one sentence of ours, so the library need not print its own beside it."""
+    import datasets
+
+    logger = logging.getLogger("datasets")
+    before = logger.level
+    bars = datasets.are_progress_bars_disabled()
+    logger.setLevel(logging.CRITICAL)
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        if not bars:
+            datasets.enable_progress_bars()
+
+
+def _rows(table: Any, split: str, config: TaskConfig, folder: Path) -> Rows:
+    """Rows of a `datasets.Dataset`, its columns checked."""
+    for key, column in (("image", config.image), ("label", config.label)):
+        if column not in table.column_names:
+            raise ConfigError(
+                f"{split} has no column {column!r}{near(column, table.column_names)}. Name the column in `task.{key}`"
+            )
+    if len(table) == 0:
+        raise ConfigError(f"{split} is empty: it has its columns but no row; give a file with rows")
+    kind = str(table.with_format("arrow")[:1].schema.field(config.image).type)
+    if not kind.startswith(("struct<bytes", "binary", "large_binary", "string", "large_string")):
+        raise ConfigError(
+            f"column {config.image!r} of {split} holds {kind}, not images; images are encoded files or their paths. "
+            "Name the right column in `task.image`"
+        )
+    plain = table.select_columns([config.image]).with_format("arrow")
+    labels = table.with_format("arrow").select_columns([config.label])[:].column(config.label).to_pylist()
+    names = getattr(table.features[config.label], "names", None)
+
+    def encoded(rows: np.ndarray) -> Iterator[bytes | None]:
+        for batch in plain.select(rows).iter(512):
+            for value in batch.column(config.image).to_pylist():
+                yield _file_bytes(value, folder)
+
+    return Rows(split, labels, names, encoded)
+
+
+def _file_bytes(value: Any, folder: Path) -> bytes | None:
+    """The image file in one cell: its bytes, a path relative to the table's folder, or a mapping with either."""
+    if isinstance(value, dict):
+        value = value["bytes"] if value.get("bytes") is not None else value.get("path")
+    if not isinstance(value, str):
+        return value
+    try:
+        return (folder / value).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"image {value!r} cannot be read from {folder}: {error.strerror}; "
+            "paths in the image column are relative to the file that holds them"
+        ) from None
+
+
+def _decoded(value: bytes | np.ndarray | None, row: int, split: str) -> Image.Image:
+    if value is None:
+        raise ConfigError(f"row {row} of {split} has no image: the cell is empty; drop the row or add its image")
+    if isinstance(value, np.ndarray):
+        return Image.fromarray(value)
+    try:
+        image = Image.open(io.BytesIO(value))
+        image.load()
+        return image
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise ConfigError(
+            f"the image in row {row} of {split} cannot be decoded: {_first_line(error)}; mend the file or drop the row"
+        ) from error
+
+
+def _digits(data: DataConfig) -> Rows:
+    """scikit-learn's bundled handwritten digits: 1797 images of 8 x 8 with 17 grey levels, stretched to 0..255."""
+    from sklearn.datasets import load_digits
+
+    if data.name != "digits":
+        raise ConfigError(f"scikit-learn brings no images named {data.name!r}{near(str(data.name), ['digits'])}")
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    labels = [int(value) for value in bunch.target]
+    return Rows("train", labels, [str(name) for name in bunch.target_names], lambda rows: iter(images[rows]))

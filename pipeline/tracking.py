@@ -1,0 +1,309 @@
+"""The one door to MLflow: a view of the records, which may fail without harm and is mended on the next start.
+
+One experiment per search; one parent run for the search; one nested run per trial. Stored in SQLite under the root.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import SearchConfig
+from pipeline.errors import Unavailable
+from pipeline.record import TrialRecord, write_json
+from pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from pipeline.report import FrontReport
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+PARENT, NUMBER, SEARCH = "mlflow.parentRunId", "niwaki.trial", "niwaki.search"
+
+
+def client(workspace: Workspace) -> MlflowClient:
+    """A client on this root's store; made once, by one process, since two that make it together spoil it."""
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    from mlflow.tracking import MlflowClient
+
+    # The URI is always passed: a user's MLFLOW_TRACKING_URI must not send a search elsewhere.
+    with _alone(workspace.root / "mlflow.lock"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = MlflowClient(tracking_uri=workspace.tracking_url, registry_uri=workspace.tracking_url)
+        made.search_experiments(max_results=1)
+        return made
+
+
+class Tracker:
+    """Writes trials and the front to MLflow. Its failures are said once each and lose nothing: the records stay."""
+
+    def __init__(self, workspace: Workspace, config: SearchConfig, say: Callable[[str], None]) -> None:
+        self._workspace, self._config, self._say = workspace, config, say
+        self._client: Any = None
+        self._runs: dict[int, str] = {}  # trial number -> run
+        self._shown: set[int] = set()  # trials tagged on_front
+        self._missed: dict[int, TrialRecord] = {}
+        self._parent = ""
+        self._experiment = ""
+        self._guard(self._open)
+
+    @property
+    def parent(self) -> str:
+        """Run id of the search; empty where MLflow could not be opened."""
+        return self._parent
+
+    def repair(self, records: Iterable[TrialRecord]) -> None:
+        """Log every record that has no finished run, and remove half-written ones."""
+        self._guard(lambda: self._repair(list(records)))
+
+    def log(self, record: TrialRecord) -> None:
+        """One trial; what failed before is tried again first."""
+        for missed in list(self._missed.values()):
+            if self._guard(lambda missed=missed: self._log(missed)):  # type: ignore[misc]
+                del self._missed[missed.number]
+        if not self._guard(lambda: self._log(record)):
+            self._missed[record.number] = record
+
+    def show_front(self, report: FrontReport, files: Iterable[Path]) -> None:
+        """The parent's artifacts, and the tag `on_front` of the trials that came or went."""
+        self._guard(lambda: self._show_front(report, list(files)))
+
+    def drop_model(self, number: int) -> None:
+        """Delete a trial's model from the artifacts (`keep: front`)."""
+        run = self._runs.get(number)
+        if run:
+            shutil.rmtree(self._artifacts(run) / "model", ignore_errors=True)
+
+    def close(self, status: str = "FINISHED") -> None:
+        """End the parent run; a later start of the same search opens it again."""
+        if self._client is not None and self._parent:
+            self._guard(lambda: self._client.set_terminated(self._parent, status))
+
+    def _guard(self, work: Callable[[], Any]) -> bool:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if self._client is None:
+                    self._client = client(self._workspace)
+                work()
+        except Exception as error:  # MLflow raises what its database, disk and validation raise; none may end a search
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            self._say(f"MLflow could not be written ({first}); the records are safe, and the next start writes it again")
+            return False
+        return True
+
+    def _open(self) -> None:
+        name = self._config.name
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            place = self._workspace.artifacts / name
+            place.mkdir(parents=True, exist_ok=True)
+            self._experiment = self._client.create_experiment(name, artifact_location=place.as_uri())
+        else:
+            self._experiment = found.experiment_id
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(self._experiment)
+        parents = self._search(f"tags.`{SEARCH}` = '{name}'")
+        if parents:
+            self._parent = parents[0].info.run_id
+            self._client.update_run(self._parent, status="RUNNING")
+            return
+        tags = {SEARCH: name, "target": self._config.target.name, "sampler": self._config.sampler.name}
+        self._parent = self._client.create_run(self._experiment, run_name=f"search {name}", tags=tags).info.run_id
+
+    def _search(self, condition: str) -> list[Any]:
+        runs, token = [], None
+        while True:
+            page = self._client.search_runs([self._experiment], condition, max_results=1000, page_token=token)
+            runs += list(page)
+            token = page.token
+            if not token:
+                return runs
+
+    def _repair(self, records: list[TrialRecord]) -> None:
+        if not self._parent:
+            self._open()
+        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
+            number = int(run.data.tags.get(NUMBER, -1))
+            if run.info.status == "RUNNING" or number in self._runs or run.data.tags.get("end") is None:
+                self._client.delete_run(run.info.run_id)
+                continue
+            self._runs[number] = run.info.run_id
+            if run.data.tags.get("on_front") == "true":
+                self._shown.add(number)
+        known = {record.number for record in records}
+        for number in set(self._runs) - known:  # a run whose record is gone: the record is the truth
+            self._client.delete_run(self._runs.pop(number))
+        for record in records:
+            if record.number not in self._runs:
+                self._log(record)
+
+    def _log(self, record: TrialRecord) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        if record.number in self._runs:
+            return
+        if not self._parent:
+            self._open()
+        tags = {PARENT: self._parent, NUMBER: str(record.number)}
+        begun = _milliseconds(record.started) or _milliseconds(record.ended)
+        run = self._client.create_run(
+            self._experiment, start_time=begun, tags=tags, run_name=f"{record.number:03d} {record.candidate.student}"
+        ).info.run_id
+        moment = _milliseconds(record.ended)
+        figures = {**record.metrics, **{f"seconds.{name}": value for name, value in record.seconds.items()}}
+        for name, (low, high) in record.intervals.items():
+            figures |= {f"{name}_low": low, f"{name}_high": high}
+        metrics = [Metric(name, float(value), moment, 0) for name, value in figures.items()]
+        for row in record.curve:
+            step = int(row["epoch"])
+            metrics += [
+                Metric(f"curve.{name}", float(value), moment, step) for name, value in row.items() if name != "epoch"
+            ]
+        params = [Param(name, str(value)) for name, value in record.candidate.flat().items()]
+        params.append(Param("seed", str(record.candidate.seed)))
+        self._client.log_batch(run, metrics[:1000], params, [RunTag(k, v) for k, v in self._tags(record).items()])
+        self._log_files(run, record)
+        self._client.set_terminated(run, _status(record), end_time=moment)
+        self._runs[record.number] = run
+
+    def _log_files(self, run: str, record: TrialRecord) -> None:
+        folder = self._workspace.trial(record.number)
+        if (folder / "record.json").exists():
+            self._client.log_artifact(run, str(folder / "record.json"))
+        if record.curve:
+            self._client.log_dict(run, {"epochs": [dict(row) for row in record.curve]}, "curve.json")
+        if (folder / "model.onnx").exists():
+            self._client.log_artifact(run, str(folder / "model.onnx"), "model")
+
+    def _tags(self, record: TrialRecord) -> dict[str, str]:
+        energy = (record.measurement or {}).get("energy") or {}
+        tags = {
+            "end": record.end,
+            "reason": record.reason or "",
+            "on_front": "false",
+            "feasible": str(record.feasible).lower(),
+            "target": self._config.target.name,
+            "precision": record.precision,
+            "energy.kind": str(energy.get("kind", "")),
+            "energy.boundary": str(energy.get("boundary", "")),
+            "energy.unmeasured": str(energy.get("reason", "")),
+            "test_seen": str(record.test_seen).lower(),
+            "same_as": "" if record.same_as is None else str(record.same_as),
+        }
+        return {name: value[:4900] for name, value in tags.items() if value != ""}
+
+    def _show_front(self, report: FrontReport, files: list[Path]) -> None:
+        now = set(report.front_numbers)
+        for number in now ^ self._shown:
+            run = self._runs.get(number)
+            if run:
+                self._client.set_tag(run, "on_front", str(number in now).lower())
+                self._shown.symmetric_difference_update({number})
+        for path in files:
+            self._client.log_artifact(self._parent, str(path))
+
+    def _artifacts(self, run: str) -> Path:
+        return self._workspace.artifacts / self._config.name / run / "artifacts"
+
+    def log_parent(self, params: Mapping[str, Any], metrics: Mapping[str, float], files: Iterable[Path]) -> None:
+        """The resolved configuration, the environment, and the teacher's figures on the parent run."""
+        from mlflow.entities import Metric, Param
+
+        def work() -> None:
+            moment = int(time.time() * 1000)
+            kept = [Param(name, str(value)[:5900]) for name, value in params.items()]
+            known = set(self._client.get_run(self._parent).data.params)
+            rows = [Metric(f"teacher.{name}", float(value), moment, 0) for name, value in metrics.items()]
+            self._client.log_batch(self._parent, rows, [param for param in kept if param.key not in known])
+            for path in files:
+                self._client.log_artifact(self._parent, str(path))
+
+        self._guard(work)
+
+
+def register(workspace: Workspace, name: str, model: Path, alias: str, tags: Mapping[str, str]) -> str:
+    """Register an ONNX file as a version of model `name` under `alias`; returns the version."""
+    import mlflow
+    import onnx
+
+    store = client(workspace)
+    experiment = store.get_experiment_by_name(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.set_tracking_uri(workspace.tracking_url)
+        mlflow.set_registry_uri(workspace.tracking_url)
+        with mlflow.start_run(experiment_id=experiment.experiment_id, run_name=f"pick {alias}", tags=dict(tags)):
+            info = mlflow.onnx.log_model(onnx.load(str(model)), name="picked", registered_model_name=name)
+        version = str(info.registered_model_version)
+        store.set_registered_model_alias(name, alias, version)
+        for key, value in tags.items():
+            store.set_model_version_tag(name, version, key, value)
+    return version
+
+
+def ui_command(workspace: Workspace, host: str, port: int) -> list[str]:
+    """The command that serves this store's pages."""
+    import sys
+
+    if not (workspace.root / "mlflow.db").exists():
+        raise Unavailable(f"there is no {workspace.root}/mlflow.db yet; run a search first: niwaki search FILE.yaml")
+    return [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", workspace.tracking_url,
+        "--artifacts-destination", workspace.artifacts.as_uri(), "--host", host, "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+
+
+def addresses(workspace: Workspace, host: str, port: int) -> dict[str, str]:
+    """Search name -> address of its parent run in the MLflow pages."""
+    store = client(workspace)
+    found = {}
+    for experiment in store.search_experiments():
+        parents = store.search_runs([experiment.experiment_id], f"tags.`{SEARCH}` = '{experiment.name}'", max_results=1)
+        if parents:
+            run = parents[0].info.run_id
+            found[experiment.name] = f"http://{host}:{port}/#/experiments/{experiment.experiment_id}/runs/{run}"
+    return found
+
+
+@contextmanager
+def _alone(path: Path) -> Any:
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _milliseconds(moment: str) -> int | None:
+    return int(datetime.fromisoformat(moment).timestamp() * 1000) if moment else None
+
+
+def _status(record: TrialRecord) -> str:
+    return {"failed": "FAILED", "interrupted": "KILLED"}.get(record.end, "FINISHED")
+
+
+def save_environment(path: Path) -> None:
+    """Versions of what a figure may depend on."""
+    import platform
+    from importlib.metadata import distributions
+
+    versions = {item.metadata["Name"]: item.version for item in distributions() if item.metadata["Name"]}
+    facts = {"python": platform.python_version(), "platform": platform.platform()}
+    write_json(path, {**facts, "packages": dict(sorted(versions.items()))})

@@ -1,0 +1,64 @@
+"""Known recipes, to be tried early: partial flat candidates whose missing axes take their defaults."""
+
+from __future__ import annotations
+
+from search_spaces.candidate import Scalar
+
+_RECIPES: dict[str, dict[str, Scalar]] = {
+    # Soft targets at a raised temperature, a small weight on the true labels: Hinton et al. 2015, arXiv 1503.02531.
+    "hinton": {
+        "student": "convnet",
+        "convnet.width": 32,
+        "convnet.depth": 2,
+        "convnet.block": "plain",
+        "distill.temperature": 4.0,
+        "distill.soft_weight": 0.9,
+        "distill.hard_weight": 0.1,
+        "distill.hidden_weight": 0.0,
+        "prune.ratio": 0.0,
+        "quantize.scheme": "none",
+    },
+    # A thinner, deeper student that also follows the teacher's hidden states: Romero et al. 2014, arXiv 1412.6550.
+    "fitnet_hint": {
+        "student": "convnet",
+        "convnet.width": 16,
+        "convnet.depth": 3,
+        "distill.hidden_weight": 0.5,
+        "prune.ratio": 0.0,
+        "quantize.scheme": "none",
+    },
+    # Half of the filters removed by their norm, then retrained: Li et al. 2016, arXiv 1608.08710.
+    "pruned_half": {
+        "student": "convnet",
+        "convnet.width": 32,
+        "convnet.block": "plain",
+        "prune.ratio": 0.5,
+        "prune.criterion": "magnitude",
+        "quantize.scheme": "none",
+    },
+    # Depthwise separable convolutions for small devices: Howard et al. 2017, arXiv 1704.04861; in 8-bit integers.
+    "small_separable": {
+        "student": "convnet",
+        "convnet.width": 16,
+        "convnet.block": "separable",
+        "prune.ratio": 0.0,
+        "quantize.scheme": "static_int8",
+        "quantize.per_channel": True,
+    },
+    # The proportions of DeiT-Ti (three heads, feed-forward four times the width), at the depth and head width of a
+    # small image: Touvron et al. 2020, arXiv 2012.12877.
+    "deit_tiny_shape": {
+        "student": "transformer",
+        "transformer.layers": 6,
+        "transformer.heads": 3,
+        "transformer.head_width": 32,
+        "transformer.ff_ratio": 4,
+        "prune.ratio": 0.0,
+        "quantize.scheme": "none",
+    },
+}
+
+
+def recipes() -> dict[str, dict[str, Scalar]]:
+    """Every known recipe by name; each is a fresh, partial flat candidate for `SearchSpace.params_of`."""
+    return {name: dict(flat) for name, flat in _RECIPES.items()}

@@ -1,0 +1,166 @@
+"""A search space: a conditional tree of axes that never yields an impossible candidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.candidate import Candidate, Scalar
+from search_spaces.compression import PER_CHANNEL_SCHEMES
+from search_spaces.dimension import Choice, Dimension, Fixed, TrialLike
+from search_spaces.family import ImageInput
+
+IDENTITY = "identity"
+
+# (flat name, the sampler's name for it, axis) -> value. The sampler's name differs where the values that remain
+# depend on what was chosen before: one name must always mean one set of values.
+_Choose = Callable[[str, str, Dimension], Scalar]
+
+
+class _Outside(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Student:
+    """The part of a space that belongs to one student; `architectures` are the combinations its family can build."""
+
+    axes: Mapping[str, Dimension]
+    architectures: tuple[tuple[Scalar, ...], ...]  # in the order of `axes`
+    prunable: bool
+    scheme: Dimension
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What can be tried for one task; plain data, built by `search_spaces.load`."""
+
+    input: ImageInput
+    students: Mapping[str, Student]
+    distill: Mapping[str, Dimension]
+    prune: Mapping[str, Dimension]
+    per_channel: Dimension
+
+    def sample(self, trial: TrialLike, seed: int) -> Candidate:
+        """One candidate with values suggested by `trial`; an axis that does not apply is not asked for."""
+        return Candidate.of(self._walk(lambda _name, parameter, axis: axis.suggest(trial, parameter)), seed)
+
+    def params_of(self, flat: Mapping[str, Scalar]) -> dict[str, Scalar] | str:
+        """Parameters to enqueue so that `sample` gives `flat`, or a sentence why this space does not hold it.
+
+        Axes that `flat` leaves out take their default, or the value nearest to it.
+        """
+        parameters: dict[str, Scalar] = {}
+        left = dict(flat)
+
+        def choose(name: str, parameter: str, axis: Dimension) -> Scalar:
+            wanted = left.pop(name, axis.start)
+            value = axis.take(wanted)
+            if value is None:
+                raise _Outside(f"{name} {wanted!r} is outside this space, which has {axis}")
+            if axis.values() != (value,):
+                parameters[parameter] = axis.parameter(value)
+            return value
+
+        try:
+            self._walk(choose)
+        except _Outside as outside:
+            return str(outside)
+        if left:
+            return f"{', '.join(sorted(left))} does not apply to a candidate with these other values"
+        return parameters
+
+    def identity_candidates(self) -> list[dict[str, Scalar]]:
+        """Flat candidates of the untrained teacher, one per quantization scheme; empty if identity is not a student."""
+        if IDENTITY not in self.students:
+            return []
+        flats: list[dict[str, Scalar]] = []
+        for scheme in self.students[IDENTITY].scheme.values() or ():
+            flat: dict[str, Scalar] = {"student": IDENTITY, "quantize.scheme": scheme}
+            if scheme in PER_CHANNEL_SCHEMES:
+                flat["quantize.per_channel"] = self.per_channel.start
+            flats.append(flat)
+        return flats
+
+    def size(self) -> int | None:
+        """Number of candidates, None where an axis is continuous."""
+        total = 0
+        for name, student in self.students.items():
+            schemes = student.scheme.values() or ()
+            kinds = len(self.per_channel.values() or ())
+            count = sum(kinds if scheme in PER_CHANNEL_SCHEMES else 1 for scheme in schemes)
+            if name != IDENTITY:
+                shared = [_count(axis) for axis in self.distill.values()]
+                pruned = self._pruned_count() if student.prunable else 1
+                if pruned is None or None in shared:
+                    return None
+                count *= len(student.architectures) * pruned * math.prod(number or 0 for number in shared)
+            total += count
+        return total
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data with every axis written out; `search_spaces.load` of it gives this space again."""
+        plain: dict[str, Any] = {"students": list(self.students)}
+        for name, student in self.students.items():
+            if name != IDENTITY:
+                plain[name] = {axis: dimension.describe() for axis, dimension in student.axes.items()}
+        plain["distill"] = {axis: dimension.describe() for axis, dimension in self.distill.items()}
+        plain["prune"] = {axis: dimension.describe() for axis, dimension in self.prune.items()}
+        schemes = dict.fromkeys(value for student in self.students.values() for value in student.scheme.values() or ())
+        plain["quantize"] = {"scheme": list(schemes), "per_channel": self.per_channel.describe()}
+        return plain
+
+    def _walk(self, choose: _Choose) -> dict[str, Scalar]:
+        """The one order in which a candidate is put together, for sampling and for its inverse."""
+        name = str(choose("student", "student", Choice(tuple(self.students))))
+        student = self.students[name]
+        flat: dict[str, Scalar] = {"student": name}
+        if name != IDENTITY:
+            flat.update(_architecture(name, student, choose))
+            for axis, dimension in self.distill.items():
+                flat[f"distill.{axis}"] = choose(f"distill.{axis}", f"distill.{axis}", dimension)
+            if student.prunable:
+                flat.update(self._pruning(choose))
+        scheme = choose("quantize.scheme", f"quantize.scheme@{name}", student.scheme)
+        flat["quantize.scheme"] = scheme
+        if scheme in PER_CHANNEL_SCHEMES:
+            flat["quantize.per_channel"] = choose("quantize.per_channel", "quantize.per_channel", self.per_channel)
+        return flat
+
+    def _pruning(self, choose: _Choose) -> dict[str, Scalar]:
+        flat = {"prune.ratio": choose("prune.ratio", "prune.ratio", self.prune["ratio"])}
+        if flat["prune.ratio"]:
+            for axis in ("criterion", "round_to", "recovery_epochs"):
+                flat[f"prune.{axis}"] = choose(f"prune.{axis}", f"prune.{axis}", self.prune[axis])
+        return flat
+
+    def _pruned_count(self) -> int | None:
+        counts = {axis: _count(dimension) for axis, dimension in self.prune.items()}
+        ratios = counts.pop("ratio")
+        if ratios is None or None in counts.values():
+            return None
+        dense = 1 if self.prune["ratio"].contains(0.0) else 0
+        return dense + (ratios - dense) * math.prod(number or 0 for number in counts.values())
+
+
+def _architecture(name: str, student: Student, choose: _Choose) -> dict[str, Scalar]:
+    flat: dict[str, Scalar] = {}
+    rows = student.architectures
+    for place, (axis, dimension) in enumerate(student.axes.items()):
+        still = {row[place] for row in rows}
+        possible = tuple(value for value in dimension.values() or () if value in still)
+        parameter = f"{name}.{axis}"
+        if possible != dimension.values():
+            dimension = Fixed(possible[0]) if len(possible) == 1 else Choice(possible, dimension.start)
+            parameter = f"{parameter}@{','.join(str(value) for value in possible)}"
+        value = choose(f"{name}.{axis}", parameter, dimension)
+        flat[f"{name}.{axis}"] = value
+        rows = tuple(row for row in rows if row[place] == value)
+    return flat
+
+
+def _count(dimension: Dimension) -> int | None:
+    values = dimension.values()
+    return None if values is None else len(values)
