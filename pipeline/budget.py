@@ -52,15 +52,17 @@ def nearest(records: Iterable[TrialRecord], budget: Mapping[str, float]) -> list
 
 def phrase(budget: Mapping[str, float]) -> str:
     """`latency_p95_ms <= 5 and energy_mj <= 20`."""
-    return " and ".join(f"{name} {'>=' if METRICS[name].maximize else '<='} {limit:g}" for name, limit in budget.items())
+    return " and ".join(
+        f"{name} {'>=' if METRICS[name].maximize else '<='} {limit:g}" for name, limit in budget.items()
+    )
 
 
-def sentence(
-    budget: Mapping[str, float], metrics: Mapping[str, float], over: Mapping[str, float] | None = None
-) -> str:
+def sentence(budget: Mapping[str, float], metrics: Mapping[str, float], over: Mapping[str, float] | None = None) -> str:
     """`latency_p95_ms 5.8 ms (16 % over 5)` for each limit in `over`; without `over`, for each that is missed."""
     named = over if over is not None else {n: v for n, v in violations(budget, metrics).items() if v > 0}
-    return ", ".join(f"{name} {_figure(name, budget[name], metrics.get(name), excess)}" for name, excess in named.items())
+    return ", ".join(
+        f"{name} {_figure(name, budget[name], metrics.get(name), excess)}" for name, excess in named.items()
+    )
 
 
 def nearest_sentence(
@@ -104,7 +106,13 @@ def _told(miss: Miss, budget: Mapping[str, float], quality: str | None) -> str:
     parts = []
     for name, excess in miss.violations.items():
         value = miss.record.metrics.get(name)
-        shown = f"no {name}" if excess >= MISSING else f"{name} {text(name, value)}" if METRICS[name].quality else text(name, value)
+        shown = (
+            f"no {name}"
+            if excess >= MISSING
+            else f"{name} {text(name, value)}"
+            if METRICS[name].quality
+            else text(name, value)
+        )
         parts.append(f"{shown} ({_percent(excess)} {_side(name)})" if 0 < excess < MISSING else shown)
     if quality is not None and quality not in budget:
         parts.append(f"{quality} {text(quality, miss.record.metrics.get(quality))}")

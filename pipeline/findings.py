@@ -12,10 +12,11 @@ import numpy as np
 from pipeline.config import SearchConfig, parse_config
 from pipeline.pareto import front
 from pipeline.record import TrialRecord, read_json, read_records, write_json
-from pipeline.report import FrontReport, write_csv, write_json_report, write_png
-from pipeline.report_page import write_page
+from pipeline.report import FrontReport, write_report
 from pipeline.statistics import tell_apart
 from pipeline.workspace import Workspace
+
+MODEL_FILES = ("model.onnx", "student.safetensors", "float32.onnx", "untrained.onnx")
 
 
 def config_of(workspace: Workspace) -> SearchConfig:
@@ -48,9 +49,18 @@ def find(
         energy_boundary=energy.get("boundary"),
         energy_source=energy.get("source"),
         indistinguishable=ties(workspace, numbers, config.task.metric),
-        test=read_json(workspace.test_file) if workspace.test_file.exists() else None,
+        test=_test(workspace),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        budget=config.budget,
     )
+
+
+def _test(workspace: Workspace) -> Mapping[str, Any] | None:
+    if not workspace.test_file.exists():
+        return None
+    sealed = read_json(workspace.test_file)
+    trials = {number: row["metrics"] for number, row in sealed["trials"].items()}
+    return {"created": sealed["date"], "rows": sealed["rows"], "teacher": sealed["teacher"]["metrics"], "trials": trials}
 
 
 def ties(
@@ -80,28 +90,27 @@ def write_front(
     report: FrontReport, workspace: Workspace, mattered: Mapping[str, Mapping[str, float]] | None
 ) -> list[Path]:
     """front.json, .csv, .png and .html, and `mattered.json` where it is given. Returns their paths."""
-    files = [workspace.folder / f"front.{ending}" for ending in ("json", "csv", "png", "html")]
-    for path, write in zip(files, (write_json_report, write_csv, write_png, write_page), strict=True):
-        write(report, path)
+    files = write_report(report, workspace.folder)
     if mattered is not None:
         files.append(workspace.folder / "mattered.json")
         write_json(files[-1], {name: dict(ranks) for name, ranks in mattered.items()})
     return files
 
 
-def drop_models(report: FrontReport, workspace: Workspace) -> list[int]:
-    """Delete the models of trials that left the front or never were on it (`keep: front`). Returns their numbers."""
+def drop_models(report: FrontReport, workspace: Workspace, dry_run: bool = False) -> list[Path]:
+    """Delete the models of trials off the front (`keep: front`); the teacher's own 8-bit files stay. Returns the paths."""
     kept = set(report.front_numbers) | set(best_int8(report.records, report.quality))
-    gone = []
-    for record in report.records:
-        if record.number in kept:
-            continue
-        for name in ("model.onnx", "student.safetensors", "float32.onnx", "untrained.onnx"):
-            path = workspace.trial(record.number) / name
-            if path.exists():
-                path.unlink()
-                gone.append(record.number)
-    return sorted(set(gone))
+    gone = [
+        path
+        for record in report.records
+        if record.number not in kept
+        for name in MODEL_FILES
+        if (path := workspace.trial(record.number) / name).exists()
+    ]
+    if not dry_run:
+        for path in gone:
+            path.unlink()
+    return gone
 
 
 def best_int8(records: Sequence[TrialRecord], quality: str) -> list[int]:

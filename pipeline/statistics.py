@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.quality import confusion, scores
+
 Answers = NDArray[np.integer[Any]]  # class indices, one per row
 Score = Callable[[Answers, Answers], float]  # (labels, predictions) -> quality
 
@@ -61,83 +63,29 @@ def paired_bootstrap(
     labels, pred_a = _paired(labels, pred_a)
     labels, pred_b = _paired(labels, pred_b)
 
-    def difference(rows: Answers) -> float:
+    if len(labels) == 0:
+        raise ValueError("a bootstrap needs at least one row; give labels and predictions")
+    random = np.random.default_rng(seed)
+
+    def difference() -> float:
+        rows = random.integers(0, len(labels), len(labels))
         return metric_fn(labels[rows], pred_a[rows]) - metric_fn(labels[rows], pred_b[rows])
 
-    return _percentiles(difference, len(labels), seed, resamples)
-
-
-def quality_interval(
-    metric: str, labels: Answers, predictions: Answers, seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """95 % interval of one model's quality: Wilson's for accuracy, else the percentile bootstrap."""
-    labels, predictions = _paired(labels, predictions)
-    if metric == "accuracy":
-        return wilson(int((labels == predictions).sum()), len(labels))
-    metric_fn = SCORES[metric]
-    return _percentiles(lambda rows: metric_fn(labels[rows], predictions[rows]), len(labels), seed, resamples)
+    low, high = np.quantile([difference() for _ in range(resamples)], [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)
 
 
 def tell_apart(metric: str, labels: Answers, pred_a: Answers, pred_b: Answers) -> bool:
     """Whether a paired test on these rows tells the quality of two models apart: McNemar's for accuracy, else bootstrap."""
     if metric == "accuracy":
         return mcnemar_exact(np.asarray(pred_a) == labels, np.asarray(pred_b) == labels) < ALPHA
-    low, high = paired_bootstrap(SCORES[metric], labels, pred_a, pred_b)
+    classes = int(max(np.max(labels), np.max(pred_a), np.max(pred_b))) + 1
+
+    def score(rows: Answers, answers: Answers) -> float:
+        return scores(confusion(rows, answers, classes))[metric]
+
+    low, high = paired_bootstrap(score, labels, pred_a, pred_b)
     return not low <= 0 <= high
-
-
-def confusion(labels: Answers, predictions: Answers) -> NDArray[np.float64]:
-    """Counts by label (rows) and prediction (columns)."""
-    labels, predictions = _paired(labels, predictions)
-    classes = int(max(labels.max(initial=0), predictions.max(initial=0))) + 1
-    return np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes).astype(float)
-
-
-def accuracy(labels: Answers, predictions: Answers) -> float:
-    """Share of right answers."""
-    return float(np.mean(np.asarray(labels) == np.asarray(predictions)))
-
-
-def balanced_accuracy(labels: Answers, predictions: Answers) -> float:
-    """Mean recall over the classes that occur among the labels."""
-    counts = confusion(labels, predictions)
-    support = counts.sum(axis=1)
-    return float(np.mean(np.diag(counts)[support > 0] / support[support > 0]))
-
-
-def macro_f1(labels: Answers, predictions: Answers) -> float:
-    """Unweighted mean of F1 over the classes that occur among labels or predictions."""
-    counts = confusion(labels, predictions)
-    seen = counts.sum(axis=0) + counts.sum(axis=1)
-    return float(np.mean(2 * np.diag(counts)[seen > 0] / seen[seen > 0]))
-
-
-def mcc(labels: Answers, predictions: Answers) -> float:
-    """Matthews correlation coefficient for any number of classes; 0 where labels or predictions never vary.
-
-    J. Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient" (2004).
-    """
-    counts = confusion(labels, predictions)
-    true, guessed, n = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
-    spread = (n * n - true @ true) * (n * n - guessed @ guessed)
-    return float((np.trace(counts) * n - true @ guessed) / math.sqrt(spread)) if spread > 0 else 0.0
-
-
-SCORES: dict[str, Score] = {
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
-    "macro_f1": macro_f1,
-    "mcc": mcc,
-}
-
-
-def _percentiles(figure: Callable[[Answers], float], n: int, seed: int, resamples: int) -> tuple[float, float]:
-    if n == 0:
-        raise ValueError("a bootstrap needs at least one row; give labels and predictions")
-    random = np.random.default_rng(seed)
-    draws = [figure(random.integers(0, n, n)) for _ in range(resamples)]
-    low, high = np.quantile(draws, [ALPHA / 2, 1 - ALPHA / 2])
-    return float(low), float(high)
 
 
 def _paired(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

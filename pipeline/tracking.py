@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -86,10 +86,19 @@ class Tracker:
         if run:
             shutil.rmtree(self._artifacts(run) / "model", ignore_errors=True)
 
-    def close(self, status: str = "FINISHED") -> None:
-        """End the parent run; a later start of the same search opens it again."""
-        if self._client is not None and self._parent:
-            self._guard(lambda: self._client.set_terminated(self._parent, status))
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The parent run while the search runs; a later start of the same search opens it again."""
+        status = "FAILED"
+        try:
+            yield
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            if self._parent:
+                self._guard(lambda: self._client.set_terminated(self._parent, status))
 
     def _guard(self, work: Callable[[], Any]) -> bool:
         try:

@@ -145,7 +145,7 @@ def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: N
     reference, frozen = _reference(workspace, task, teacher, target, config)
     measurement = Measurement.from_json(frozen["measurement"])
     chance, _ = quality_with_intervals(labels, _majority(task, labels))
-    families = {name: search_spaces.family(name) for name in search_spaces.families()}
+    families = {name: search_spaces.load_family(name) for name in search_spaces.families()}
     return Workbench(
         config=config,
         workspace=workspace,
@@ -205,6 +205,7 @@ def _reference(
     logits = target.predict(path, feeds)
     quality, intervals = quality_with_intervals(task.labels("validation"), logits)
     np.save(folder / "predictions.npy", logits.argmax(1).astype(np.int32))
+    np.save(folder / "validation_labels.npy", task.labels("validation"))
     own = device_metrics(
         measurement,
         artifact,

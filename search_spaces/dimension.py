@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 from search_spaces.candidate import Scalar
@@ -101,7 +102,8 @@ class Choice:
         if len(self.options) == 1:
             return self.options[0]
         if _kind(self.options[0]) != "number":
-            return _own(self.options, trial.suggest_categorical(name, self.options))
+            chosen: Scalar = trial.suggest_categorical(name, self.options)
+            return chosen
         spaced = self._as_range()
         if spaced is not None:
             return spaced.suggest(trial, name)
@@ -116,7 +118,7 @@ class Choice:
     def take(self, value: Any) -> Scalar | None:
         """`value` as this axis writes it (2 becomes 2.0 on an axis of floats), None if it is not an option."""
         value = _number_in_text(value) if _kind(self.options[0]) == "number" else value
-        return _own(self.options, value)
+        return _same(self.options, value)
 
     def contains(self, value: Any) -> bool:
         return self.take(value) is not None
@@ -142,7 +144,7 @@ class Choice:
     def _as_range(self) -> Range | None:
         numbers: tuple[Any, ...] = self.options
         step = numbers[1] - numbers[0] if len(numbers) > 1 else 0
-        even = all(math.isclose(b - a, step, rel_tol=1e-9) for a, b in zip(numbers, numbers[1:], strict=False))
+        even = all(math.isclose(b - a, step, rel_tol=1e-9) for a, b in pairwise(numbers))
         if not step or not even:
             return None
         whole = isinstance(numbers[0], int)
@@ -228,12 +230,12 @@ class Range:
         log = raw.get("log", self.log and step is None)
         if not isinstance(log, bool):
             raise SpaceError(f"log: {log!r} is neither true nor false; give one of them")
-        inner = replace(self, low=self._own(low), high=self._own(high), step=step, log=log)
+        inner = replace(self, low=float(self._own(low)), high=float(self._own(high)), step=step, log=log)
         return Fixed(inner.start) if inner.low == inner.high else inner
 
     def describe(self) -> Any:
-        step = {} if self.step is None else {"step": self.step}
-        return {"low": self.low, "high": self.high, **step, "log": self.log}
+        step = {} if self.step is None else {"step": int(self.step) if self.integer else self.step}
+        return {"low": self._own(self.low), "high": self._own(self.high), **step, "log": self.log}
 
     def _narrowed_step(self, raw: Any) -> float | None:
         if raw is None:
@@ -278,9 +280,8 @@ def _number_in_text(value: Any) -> Any:
     return value
 
 
-def _own(options: tuple[Scalar, ...], value: Any) -> Scalar | None:
-    same = (option for option in options if option == value and _kind(option) == _kind(value))
-    return next(same, None)
+def _same(options: tuple[Scalar, ...], value: Any) -> Scalar | None:
+    return next((option for option in options if option == value and _kind(option) == _kind(value)), None)
 
 
 def _nearest(options: tuple[Scalar, ...], wanted: Scalar) -> Scalar:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageInput:
-    """What a family must know of the task: colour channels, side in pixels of the prepared square, number of classes."""
+    """What a family must know of the task: colour channels, side of the square input in pixels, number of classes."""
 
     channels: int
     size: int
@@ -28,11 +28,11 @@ class ImageInput:
 class PrunePlan:
     """What pruning must know of a module.
 
-    `ignored` are layers whose outputs stay, and bare parameters that no layer owns; `num_heads` says into how many
-    heads the outputs of a projection fall, so that whole heads are removed.
+    `ignored` are layers whose outputs stay; `num_heads` says into how many heads the outputs of a projection fall, so
+    that whole heads are removed.
     """
 
-    ignored: list[nn.Module | nn.Parameter]
+    ignored: list[nn.Module]
     num_heads: dict[nn.Module, int] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.candidate import Candidate, Scalar
-from search_spaces.compression import PER_CHANNEL_SCHEMES
+from search_spaces.compression import PER_CHANNEL_SCHEMES, SCHEMES
 from search_spaces.dimension import Choice, Dimension, Fixed, TrialLike
 from search_spaces.family import ImageInput
 
@@ -108,8 +108,9 @@ class SearchSpace:
                 plain[name] = {axis: dimension.describe() for axis, dimension in student.axes.items()}
         plain["distill"] = {axis: dimension.describe() for axis, dimension in self.distill.items()}
         plain["prune"] = {axis: dimension.describe() for axis, dimension in self.prune.items()}
-        schemes = dict.fromkeys(value for student in self.students.values() for value in student.scheme.values() or ())
-        plain["quantize"] = {"scheme": list(schemes), "per_channel": self.per_channel.describe()}
+        schemes = {value for student in self.students.values() for value in student.scheme.values() or ()}
+        listed = [scheme for scheme in SCHEMES if scheme in schemes]
+        plain["quantize"] = {"scheme": listed, "per_channel": self.per_channel.describe()}
         return plain
 
     def _walk(self, choose: _Choose) -> dict[str, Scalar]:

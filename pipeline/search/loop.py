@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import yaml
+
 import search_spaces
 from pipeline import workbench
 from pipeline.config import SearchConfig
 from pipeline.errors import ConfigError
-from pipeline.findings import Findings, current_front, write_front
+from pipeline.findings import drop_models, find, write_front
 from pipeline.preflight import preflight
 from pipeline.record import TrialRecord, read_records, write_record
+from pipeline.report import FrontReport
 from pipeline.search import study as studies
-from pipeline.tracking import Tracker
+from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
 from pipeline.workbench import Workbench
 from pipeline.workspace import Workspace
@@ -42,7 +45,7 @@ class Progress(Protocol):
 
     def step(self, sentence: str) -> None: ...
     def begin(self, number: int, candidate: Candidate) -> None: ...
-    def end(self, record: TrialRecord, findings: Findings) -> None: ...
+    def end(self, record: TrialRecord, report: FrontReport) -> None: ...
     def say(self, sentence: str) -> None: ...
 
 
@@ -51,7 +54,7 @@ class SearchResult:
     """What a search came to."""
 
     workspace: Workspace
-    findings: Findings
+    report: FrontReport
     reason: str  # why it ended
 
 
@@ -72,8 +75,8 @@ def run_search(
             config=config.resolved(), space=bench.space.describe(), target=bench.target.conditions().to_json()
         )
         loop = _Loop(config, workspace, bench, progress, now)
-        stack.callback(loop.close)
-        return loop.run()
+        with loop.tracker.running():
+            return loop.run()
 
 
 class _Loop:
@@ -88,6 +91,7 @@ class _Loop:
         self._mend()
         self.tracker = Tracker(workspace, config, progress.say)
         self.tracker.repair(self.records)
+        self._tell_about_search()
         self._front_at = -FRONT_EVERY_S
         self._enqueue_first()
 
@@ -98,13 +102,10 @@ class _Loop:
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
             repeats = repeats + 1 if record.same_as is not None else 0
         self._show_front(final=True)
-        return SearchResult(self.workspace, self.findings(), reason)
+        return SearchResult(self.workspace, self.report(), reason)
 
-    def findings(self) -> Findings:
-        return Findings.of(self.config, self.workspace, self.bench, self.records)
-
-    def close(self) -> None:
-        self.tracker.close()
+    def report(self) -> FrontReport:
+        return find(self.workspace, self.config, self.records)
 
     def _one(self, at_random: bool) -> TrialRecord:
         seed = self.config.seed + len(self.records)
@@ -122,7 +123,7 @@ class _Loop:
             raise
         self._remember(trial, record)
         self._show_front(final=False)
-        self.progress.end(record, self.findings())
+        self.progress.end(record, self.report())
         return record
 
     def _remember(self, trial: Any, record: TrialRecord) -> None:
@@ -182,6 +183,14 @@ class _Loop:
             if candidate.key not in tried and params not in queued:
                 studies.enqueue(self.study, params)
 
+    def _tell_about_search(self) -> None:
+        """The resolved configuration, the environment and the teacher's figures, on the search's own run."""
+        folder = self.workspace.folder
+        save_environment(folder / "environment.json")
+        (folder / "config.yaml").write_text(yaml.safe_dump(self.config.resolved(), sort_keys=False), encoding="utf-8")
+        files = [folder / "config.yaml", folder / "environment.json"]
+        self.tracker.log_parent(flat(self.config.resolved()), self.bench.teacher_metrics, files)
+
     def _limit(self, spent_s: float, repeats: int) -> str | None:
         """Why the search ends now, or None."""
         limits = self.config.limits
@@ -198,12 +207,22 @@ class _Loop:
     def _show_front(self, final: bool) -> None:
         if not final and self.now() - self._front_at < FRONT_EVERY_S:
             return
-        findings = self.findings()
-        files = write_front(findings, self.workspace, self.bench.space, importances=final)
+        report = self.report()
+        mattered = studies.importances(self.records, self.config, self.bench.space) if final else None
+        files = write_front(report, self.workspace, mattered)
         if self.config.keep == "front":
-            current_front(findings).keep_only(self.workspace, self.tracker)
-        self.tracker.show_front(findings, files)
+            for path in drop_models(report, self.workspace):
+                self.tracker.drop_model(int(path.parent.name))
+        self.tracker.show_front(report, files)
         self._front_at = self.now()
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested plain data under dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def first_candidates(config: SearchConfig, space: SearchSpace) -> list[tuple[str, Mapping[str, Any]]]:

@@ -83,16 +83,17 @@ def _remove(
     module: nn.Module, family: Family, ratio: float, criterion: Criterion, round_to: int, example: Tensor
 ) -> dict[str, tuple[int, ...]]:
     plan = family.prune_plan(module)
-    layers = [part for part in plan.ignored if not isinstance(part, nn.Parameter)]
-    bare = [part for part in plan.ignored if isinstance(part, nn.Parameter)]
-    graph = torch_pruning.DependencyGraph().build_dependency(module, example, ignored_params=bare)
+    # verbose: it warns of parameters that no layer owns; families keep theirs by ignoring what is added to them
+    graph = torch_pruning.DependencyGraph().build_dependency(module, example, verbose=False)
     score = _importance(criterion)
     names = {part: name for name, part in module.named_modules()}
     kept: dict[str, tuple[int, ...]] = {}
-    # the list is taken first: a group that is pruned changes the sizes that the next one would be read with
-    for group in list(graph.get_all_groups(ignored_layers=layers)):
+    # every group is ranked on the intact module before the first one is cut, so their order does not matter
+    choices: list[tuple[nn.Module, list[int]]] = []
+    for group in graph.get_all_groups(ignored_layers=plan.ignored):
         root = group[0].dep.target.module
-        leaving = _leaving(score(group), plan.num_heads.get(root), ratio, round_to)
+        choices.append((root, _leaving(score(group), plan.num_heads.get(root), ratio, round_to)))
+    for root, leaving in choices:
         if leaving:
             _cut(graph, root, leaving, names, kept)
     return kept

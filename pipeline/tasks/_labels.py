@@ -53,7 +53,7 @@ def label_map(
         raise ConfigError(f"`task.labels` names a class twice: {', '.join(order)}; name each once")
     if set(spoken.values()) <= set(order) or (not names and isinstance(values[0], str)):
         # The data know these names, so they decide which value is meant; the list decides the order.
-        return _two_or_more(LabelMap(order, {name_of: order.index(name) for name_of, name in spoken.items() if name in order}), raw)
+        return _two_or_more(LabelMap(order, {v: order.index(name) for v, name in spoken.items() if name in order}), raw)
     if max(values) >= len(order) or min(values) < 0 or (names and len(names) != len(order)):
         found = ", ".join(spoken.values())
         raise ConfigError(

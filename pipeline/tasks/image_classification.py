@@ -44,6 +44,8 @@ class Task:
         self.cache = cache
         self._source = open_source(config, cache)
         self._opened: dict[str, Rows] = {}
+        self._known_codes: dict[str, np.ndarray] = {}
+        self._known_digests: dict[str, str] = {}
         self.classes: list[str] = self._label_map.classes
         self._check_class_weights()
 
@@ -167,13 +169,15 @@ class Task:
         return label_map(train.labels, train.names, self.config.labels, self.config.label)
 
     def _codes(self, home: str) -> np.ndarray:
-        rows = self._open(home)
-        if home == "train" or rows.names in (None, self._open("train").names):
-            return self._label_map.codes(rows.labels, home, self.config.label)
-        raise ConfigError(
-            f"{home} declares other labels ({', '.join(rows.names or [])}) than train "
-            f"({', '.join(self._open('train').names or ['none'])}), so its numbers mean something else; make them alike"
-        )
+        if home not in self._known_codes:
+            rows, train = self._open(home), self._open("train")
+            if rows.names != train.names:
+                raise ConfigError(
+                    f"{home} declares the labels {_spoken(rows.names)} and train {_spoken(train.names)}, so that one "
+                    "number would mean two things; make them alike"
+                )
+            self._known_codes[home] = self._label_map.codes(rows.labels, home, self.config.label)
+        return self._known_codes[home]
 
     def _limited(self, home: str) -> np.ndarray:
         codes = self._codes(home)
@@ -208,14 +212,17 @@ class Task:
 
     def _digest(self, split: str) -> str:
         home = self._home(split)
-        known: dict[str, str] = self.__dict__.setdefault("_digests", {})
-        if home not in known:
-            known[home] = self._open(home).digest()
-        return known[home]
+        if home not in self._known_digests:
+            self._known_digests[home] = self._open(home).digest()
+        return self._known_digests[home]
 
     def _split_key(self, split: str) -> str:
         """16 hex digits that change when the rows of a split, or their order, or the colour conversion change."""
         return _sha256([self._digest(split), self._places(split).tolist(), self.channels])[:16]
+
+
+def _spoken(names: Sequence[str] | None) -> str:
+    return ", ".join(names) if names else "(none)"
 
 
 def _sha256(parts: list[Any]) -> str:

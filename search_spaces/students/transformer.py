@@ -74,7 +74,7 @@ class Family:
 
     def prune_plan(self, module: nn.Module) -> PrunePlan:
         # every layer that writes into the residual stream keeps its outputs, so the width stays as it is
-        writers = [module.patches, module.position, module.classifier]
+        writers = [module.patches, module.classifier]
         heads: dict[nn.Module, int] = {}
         for layer in module.layers:
             writers += [layer.attention.out, layer.ff_out]

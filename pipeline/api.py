@@ -1,0 +1,360 @@
+"""The verbs as a Python API: `from pipeline import api; api.search("examples/digits.yaml")`.
+
+Every function returns plain data (or a FrontReport) with `sentences` that the command line prints, and raises the errors
+of `pipeline.errors`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import SearchConfig, load_config, read_yaml
+from pipeline.errors import ConfigError, NothingFits, Unavailable, near
+from pipeline.metrics import METRICS, text
+from pipeline.workspace import Workspace, existing
+
+Say = Callable[[str], None]
+ROOT = Path("mlruns")
+
+
+def plan(file: str | Path, *, root: Path = ROOT, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Check a configuration whole, short of training and of writing anything; say what a search would do."""
+    import tempfile
+
+    from pipeline import workbench
+    from pipeline.preflight import needed_bytes, same_search
+    from pipeline.search.loop import first_candidates
+
+    config = load_config(file, changes)
+    same_search(config, Workspace(root, config.name))
+    workbench.prepare_target(config)
+    with tempfile.TemporaryDirectory() as scratch:
+        task = workbench.prepare_task(config, Workspace(Path(scratch), config.name))
+        space, _ = workbench.prepare_space(config, task)
+        rows = {split: task.rows(split) for split in ("train", "validation", "selection")}
+        classes = list(task.classes)
+    first = first_candidates(config, space)
+    left_out = {name: why for name, flat in first if isinstance(why := space.params_of(flat), str)}
+    size = space.size()
+    sentences = [
+        f"{config.name}: {', '.join(f'{count} {split}' for split, count in rows.items())} rows, {len(classes)} classes",
+        f"objectives {', '.join(config.objectives)}; budget {config.budget or 'none'}; sampler {config.sampler.name}",
+        f"space: {'not finite' if size is None else f'{size} candidates'}; {len(first) - len(left_out)} known ones come first",
+        *(f"recipe {name} is left out: {why}" for name, why in left_out.items()),
+        f"at most {config.limits.trials} trials"
+        + (f" or {config.limits.hours:g} hours" if config.limits.hours else "")
+        + f"; up to {needed_bytes(config) / 1e6:.0f} MB under {root}",
+        "nothing was trained; leave out --dry-run to begin",
+    ]
+    return {"config": config.resolved(), "space": space.describe(), "rows": rows, "sentences": sentences}
+
+
+def search(
+    file: str | Path,
+    *,
+    root: Path = ROOT,
+    changes: Mapping[str, Any] | None = None,
+    progress: Callable[[int, float | None], Any] | None = None,
+) -> dict[str, Any]:
+    """Run or resume a search to its limits. Errors: ConfigError, Unavailable; NothingFits when the front is empty."""
+    from pipeline.progress import Quiet
+    from pipeline.search.loop import run_search
+
+    config = load_config(file, changes)
+    workspace = Workspace(root, config.name)
+    watcher = progress(config.limits.trials, config.limits.hours) if progress else Quiet()
+    try:
+        result = run_search(config, workspace, watcher)
+    finally:
+        watcher.close()
+    report = result.report
+    if not report.front_numbers:
+        reasons = {record.reason for record in report.records if record.reason}
+        raise NothingFits(f"{result.reason}, and no trial is complete and within the budget; e.g. {min(reasons, default='-')}")
+    folder = workspace.folder
+    sentences = [
+        f"{result.reason}",
+        f"picture {folder}/front.png, page {folder}/front.html; every trial: niwaki ui {config.name}{_root(root)}",
+        f"next: niwaki pick {config.name} --speedup 4 --out picked{_root(root)}",
+    ]
+    return {
+        "name": config.name,
+        "root": str(root),
+        "reason": result.reason,
+        "trials": len(report.records),
+        "front": list(report.front_numbers),
+        "report": report,
+        "sentences": sentences,
+    }
+
+
+def teacher(file: str | Path, *, root: Path = ROOT, say: Say | None = None) -> dict[str, Any]:
+    """Train, fine-tune or load the teacher of a configuration, and score it on validation."""
+    from pipeline import workbench
+    from pipeline.quality import better_than_chance, quality_with_intervals
+    from pipeline.teacher_cache import teacher_targets
+
+    config = load_config(file)
+    workspace = Workspace(root, config.name)
+    workspace.make()
+    task = workbench.prepare_task(config, workspace)
+    made = workbench.prepare_teacher(config, workspace, task, say or (lambda _: None))
+    logits = teacher_targets(made, task, workspace.cache).logits("validation")
+    labels = task.labels("validation")
+    metrics, intervals = quality_with_intervals(labels, logits)
+    low, high = intervals[task.metric]
+    sentences = [f"teacher {made.path}: validation {task.metric} {metrics[task.metric]:.4f} [{low:.4f}, {high:.4f}]"]
+    if reason := better_than_chance(labels, logits.argmax(1), task.metric):
+        sentences.append(f"of no use as a teacher: {reason}")
+    sentences.append(f"next: niwaki search {file}{_root(root)}")
+    return {"path": str(made.path), "metrics": metrics, "intervals": intervals, "sentences": sentences}
+
+
+def front(name: str, *, root: Path = ROOT) -> Any:
+    """The FrontReport of a search as it stands."""
+    from pipeline.findings import find
+
+    report = find(existing(root, name))
+    if not report.front_numbers:
+        raise NothingFits(f"search {name!r} has no complete trial within its budget yet; go on with it, or widen the budget")
+    return report
+
+
+def front_test(name: str, *, root: Path = ROOT, say: Say | None = None) -> Any:
+    """Score the front on the test split once, seal the figures; later calls return what was stored."""
+    from pipeline import workbench
+    from pipeline.findings import config_of, find
+    from pipeline.sealed import sealed_test
+
+    workspace = existing(root, name)
+    config = config_of(workspace)
+    with workspace.lock():
+        sealed_test(
+            workspace,
+            config,
+            lambda: workbench.prepare_task(config, workspace),
+            lambda: workbench.prepare_target(config),
+            say or (lambda _: None),
+        )
+    return find(workspace, config)
+
+
+def front_json(report: Any) -> dict[str, Any]:
+    from pipeline.report import to_json
+
+    return to_json(report)
+
+
+def front_table(report: Any) -> Any:
+    from pipeline.report import table
+
+    return table(report)
+
+
+def front_footer(report: Any, root: Path) -> list[str]:
+    """What stands under the table: the teacher's own 8-bit files beside the students, and the next command."""
+    from pipeline.findings import best_int8
+
+    lines = []
+    by_number = {record.number: record for record in report.records}
+    own = best_int8(report.records, report.quality)
+    if own:
+        best = by_number[own[0]]
+        lines.append(
+            f"the teacher's own best int8 is trial {best.number} ({best.precision}): {report.quality} "
+            f"{text(report.quality, best.metrics.get(report.quality))}, {text('speedup', best.metrics.get('speedup'))} faster"
+        )
+        for record in report.front:
+            if record.candidate.student != "identity":
+                ratio = record.metrics["speedup"] / best.metrics["speedup"]
+                lines.append(f"  trial {record.number} is {ratio:.2f}x as fast as that")
+    if report.test:
+        lines += _test_lines(report, own)
+    elif own or report.front_numbers:
+        lines.append(f"next: niwaki pick {report.name} --speedup 4{_root(root)}, then niwaki front {report.name} --test")
+    return lines
+
+
+def _test_lines(report: Any, own: list[int]) -> list[str]:
+    test = report.test
+    lines = [f"test split, scored once on {test['created'][:10]}, {test['rows']} rows, batch 1, the files that would ship:"]
+    whole = test["teacher"][report.quality]
+    lines.append(f"  teacher {report.quality} {text(report.quality, whole)}")
+    for number in [*report.front_numbers, *own]:
+        row = test["trials"].get(str(number))
+        if row:
+            value = row[report.quality]
+            kind = " (the teacher's own)" if number in own else ""
+            lines.append(f"  trial {number}{kind} {text(report.quality, value)}, {100 * value / whole:.2f} % of the teacher's")
+    return list(dict.fromkeys(lines))
+
+
+def show(name: str, number: int, *, root: Path = ROOT) -> dict[str, Any]:
+    """The record of one trial as plain data."""
+    from pipeline.record import read_records
+
+    workspace = existing(root, name)
+    records = {record.number: record for record in read_records(workspace.folder)}
+    if number not in records:
+        last = max(records, default=-1)
+        raise ConfigError(f"search {name!r} has no trial {number}; there are trials 0 to {last}")
+    return {**records[number].to_json(), "folder": str(workspace.trial(number))}
+
+
+def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
+    """A record in words: parameters, figures with intervals, curve, time."""
+    head = f"trial {number} of {name}: {found['end']}" + (f", {found['reason']}" if found["reason"] else "")
+    lines = [head, "", "parameters"]
+    lines += [f"  {key} = {value}" for key, value in found["candidate"]["values"].items()]
+    lines += ["", "figures (validation)"] if found["metrics"] else []
+    for metric, value in found["metrics"].items():
+        pair = found["intervals"].get(metric)
+        span = f"  [{text(metric, pair[0])}, {text(metric, pair[1])}]" if pair else ""
+        over = found["violations"].get(metric, 0)
+        lines.append(f"  {metric:<30} {text(metric, value)}{span}" + (f"  {over:.0%} over budget" if over > 0 else ""))
+    energy = (found["measurement"] or {}).get("energy") or {}
+    if energy:
+        lines.append(f"  energy: {energy.get('kind') or energy.get('reason')}, {energy.get('boundary', '')}".rstrip(", "))
+    if found["curve"]:
+        lines += ["", "curve (torch model, validation)"]
+        lines += [f"  epoch {row['epoch']:g}: loss {row['loss']:.4f}, {row['rung_accuracy']:.4f}" for row in found["curve"]]
+    lines += ["", "seconds: " + ", ".join(f"{phase} {value:.1f}" for phase, value in found["seconds"].items())]
+    lines += [f"note: {note}" for note in found["notes"]]
+    return [*lines, f"files: {found['folder']}", f"next: niwaki rerun {name} {number}"]
+
+
+def rerun(
+    name: str, number: int, *, root: Path = ROOT, seed: int | None = None, say: Say | None = None
+) -> dict[str, Any]:
+    """Train and measure one trial's candidate again, beside its first result."""
+    from pipeline import again, workbench
+    from pipeline.findings import config_of
+    from pipeline.record import read_records
+
+    show(name, number, root=root)
+    workspace = existing(root, name)
+    config = config_of(workspace)
+    record = next(item for item in read_records(workspace.folder) if item.number == number)
+    with workspace.lock():
+        bench = workbench.prepare(config, workspace, say or (lambda _: None))
+        new, count = again.rerun(record, bench, seed, say or (lambda _: None))
+    names = [metric for metric in METRICS if metric in record.metrics or metric in new.metrics]
+    rows = [
+        f"  {metric:<30} {text(metric, record.metrics.get(metric)):>12} {text(metric, new.metrics.get(metric)):>12}"
+        for metric in names
+    ]
+    head = f"trial {number}, rerun {count} with seed {new.candidate.seed}: {new.end}" + (f", {new.reason}" if new.reason else "")
+    return {
+        "first": record.to_json(),
+        "again": new.to_json(),
+        "sentences": [head, f"  {'':<30} {'first':>12} {'again':>12}", *rows],
+    }
+
+
+def pick(
+    name: str,
+    *,
+    root: Path = ROOT,
+    out: Path = Path("picked"),
+    budget: Mapping[str, float] | None = None,
+    budget_file: Path | None = None,
+    min_quality: float | None = None,
+    knee: bool = False,
+    trial: int | None = None,
+) -> dict[str, Any]:
+    """Choose a model for a budget, write its folder, register it. Errors: NothingFits with the nearest misses."""
+    from pipeline.picking import pick as choose_and_write
+
+    workspace = existing(root, name)
+    limits = _budget(dict(budget or {}), budget_file)
+    return choose_and_write(workspace, out, limits, min_quality=min_quality, knee=knee, trial=trial)
+
+
+def _budget(given: dict[str, float], file: Path | None) -> dict[str, float]:
+    if file is not None:
+        data = read_yaml(file)
+        given = {**data.get("budget", data), **given}
+    for metric, limit in given.items():
+        if metric not in METRICS:
+            raise ConfigError(f"no metric named {metric!r}{near(metric, METRICS)}")
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+            raise ConfigError(f"{metric}: {limit!r} can never be met; give a limit above 0")
+    return {metric: float(limit) for metric, limit in given.items()}
+
+
+def measure(
+    model: Path, *, against: Path | None = None, target: str = "local_cpu", threads: int = 1, seed: int = 0
+) -> dict[str, Any]:
+    """Measure an ONNX file on a target, interleaved with `against` (or with itself, which shows the resolution)."""
+    import hardware_targets
+    from pipeline.report import energy_sentence
+
+    try:
+        device = hardware_targets.load(target, threads=threads)
+        if reason := device.unavailable():
+            raise Unavailable(f"target {target!r} cannot be used: {reason}")
+        found = hardware_targets.measure_file(device, model, against, seed=seed)
+    except hardware_targets.UnknownPart as error:
+        raise ConfigError(str(error)) from None
+    except hardware_targets.TargetError as error:
+        raise ConfigError(str(error)) from None
+    latency, energy = found.latency, found.energy.to_json()
+    other = against or model
+    lines = [
+        f"{model}: {latency.median_ms:.4g} ms per inference, batch 1, {threads} thread(s), on {target}",
+        f"  {1 / latency.ratio:.4g}x as fast as {other} [{1 / latency.ratio_high:.4g}, {1 / latency.ratio_low:.4g}], 95 %",
+        f"  p50 {text('latency_p50_ms', latency.median_ms)}, p90 {text('latency_p90_ms', latency.p90_ms)}, "
+        f"p99 {text('latency_p99_ms', latency.p99_ms)}; CPU {text('cpu_ms', latency.cpu_seconds * 1000)}",
+    ]
+    if "mj" in energy:
+        lines.append(f"  {text('energy_mj', energy['mj'])} per inference")
+    lines.append("  " + energy_sentence(energy.get("kind"), energy.get("boundary"), energy.get("source") or energy.get("reason")))
+    return {**found.to_json(), "sentences": [*lines, *(f"  {warning}" for warning in found.warnings)]}
+
+
+def doctor(file: Path | None = None, *, root: Path = ROOT) -> dict[str, Any]:
+    """What is available here: targets, meters, runtimes, data, teacher."""
+    from pipeline.checkup import checkup
+
+    return {"parts": checkup(file, root)}
+
+
+def ui(name: str | None = None, *, root: Path = ROOT, port: int = 5000, say: Say = print) -> int:
+    """Serve the MLflow pages on 127.0.0.1 until interrupted."""
+    from pipeline import tracking
+
+    workspace = existing(root, name) if name else Workspace(root, "")
+    host = "127.0.0.1"
+    command = tracking.ui_command(workspace, host, port)
+    places = tracking.addresses(workspace, host, port)
+    for search, address in places.items():
+        if name in (None, search):
+            say(f"{search}: {address}")
+    say("it takes some ten seconds to start; Ctrl-C stops it")
+    return subprocess.run(command, check=False).returncode
+
+
+def clean(
+    name: str | None = None, *, root: Path = ROOT, cache: bool = False, dry_run: bool = False
+) -> dict[str, Any]:
+    """Remove what can be made again; never a record."""
+    from pipeline.cleaning import clean as remove
+
+    gone = remove(root, name, cache=cache, dry_run=dry_run)
+    total = sum(size for _, size in gone)
+    verb = "would go" if dry_run else "removed"
+    sentences = [f"{path}: {size / 1e6:.1f} MB" for path, size in gone] + [f"{len(gone)} things, {total / 1e6:.1f} MB {verb}"]
+    return {"removed": [[str(path), size] for path, size in gone], "sentences": sentences}
+
+
+def _root(root: Path) -> str:
+    return "" if root == ROOT else f" --root {root}"
+
+
+__all__ = [
+    "SearchConfig", "clean", "doctor", "front", "front_test", "measure", "pick", "plan", "rerun", "search", "show",
+    "teacher", "ui",
+]  # fmt: skip

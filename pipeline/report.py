@@ -1,0 +1,276 @@
+"""The front as a table, as lines, as JSON and as CSV. The picture is in `report_plot`, the page in `report_page`.
+
+No figure without its interval where there is one, and no energy without its kind and boundary.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.arrays import fresh
+from pipeline.metrics import METRICS, text
+from pipeline.record import TrialRecord, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MARKS = {
+    "measured": "m",
+    "measured-vendor-model": "v",
+    "modelled-calibrated": "c",
+    "modelled-generic": "g",
+    "declared": "d",
+}
+_MEANING = {
+    "measured": "read from a sensor or meter while the model ran",
+    "measured-vendor-model": "a counter that the chip computes by its maker's own model; no meter was read",
+    "modelled-calibrated": "watts found with a meter on a like device times the time measured here; read it with its band",
+    "modelled-generic": "no counter on this machine; good to a factor of 1.5 at best, and it ranks nothing across precisions",
+    "declared": "stated by the user; nothing was measured",
+}
+
+
+@dataclass(frozen=True)
+class FrontReport:
+    """What a report shows; figures are on validation unless they are in `test`.
+
+    `indistinguishable` maps a front trial to those front trials whose quality a paired test cannot tell from its own.
+    `test` holds the sealed figures: `{"created": ISO date, "teacher": {metric: value}, "trials": {"12": {metric: value}}}`.
+    """
+
+    name: str
+    objectives: Sequence[str]
+    quality: str
+    records: Sequence[TrialRecord]
+    front_numbers: Sequence[int]
+    teacher: Mapping[str, float]
+    teacher_intervals: Mapping[str, tuple[float, float]]
+    target: str
+    energy_kind: str | None
+    energy_boundary: str | None
+    energy_source: str | None
+    indistinguishable: Mapping[int, Sequence[int]]
+    test: Mapping[str, Any] | None
+    created: str
+    budget: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """The records on the front, in the order of `front_numbers`."""
+        by_number = {record.number: record for record in self.records}
+        return [by_number[number] for number in self.front_numbers]
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        return [record for record in self.records if record.end == "complete"]
+
+
+def energy_sentence(kind: str | None, boundary: str | None, source: str | None) -> str:
+    """What the energy figures are worth, in one sentence; it stands under every table, plot and card."""
+    if kind is None:
+        return f"Energy: no figure ({source or 'nothing on this target measures it'})."
+    facts = ", ".join(part for part in (f"boundary: {boundary}" if boundary else "", source or "") if part)
+    meaning = _MEANING.get(kind, "a kind that this version does not know; do not compare it")
+    return f"Energy is {kind}{f' ({facts})' if facts else ''}: {meaning}."
+
+
+def headline(report: FrontReport) -> str:
+    """Name, target, date and how the trials ended."""
+    ends = Counter(record.end for record in report.records)
+    others = ", ".join(f"{ends[end]} {end}" for end in ("refused", "failed", "duplicate") if ends[end])
+    count = f"{len(report.front_numbers)} of {ends['complete']} complete trials on the front"
+    return f"{report.name} on {report.target}, {report.created[:10]}: {count}{f' ({others})' if others else ''}"
+
+
+def footnotes(report: FrontReport) -> list[str]:
+    """The sentences without which the table would say more than is known."""
+    mark = f"({MARKS[report.energy_kind]}) " if report.energy_kind in MARKS else ""
+    notes = [
+        mark + energy_sentence(report.energy_kind, report.energy_boundary, report.energy_source),
+        f"[ ]: 95 % interval. Figures are on validation; speedup is against the teacher on {report.target}.",
+    ]
+    if any(report.indistinguishable.get(number) for number in report.front_numbers):
+        notes.append(f"≈: front trials whose {report.quality} a paired test cannot tell from this one's.")
+    if report.test is not None:
+        notes.append(f"test: scored once, {str(report.test.get('created', ''))[:10]}; it chose nothing.")
+    return notes
+
+
+def columns(report: FrontReport) -> list[tuple[str, list[str]]]:
+    """The table by column: heading, then a cell for the teacher and one for each front trial."""
+    teacher, front = report.teacher, report.front
+    values = [("teacher", teacher, report.teacher_intervals)]
+    values += [(str(record.number), record.metrics, record.intervals) for record in front]
+    figures = [metrics for _, metrics, _ in values]
+    kinds = [report.energy_kind, *(record.energy_kind for record in front)]
+    table = [
+        ("trial", [name for name, _, _ in values]),
+        ("student", ["-", *(record.candidate.student for record in front)]),
+        ("scheme", ["none", *(record.precision for record in front)]),
+        (report.quality, [_quality(report.quality, found, spans) for _, found, spans in values]),
+        ("of teacher", [_share(found.get(report.quality), teacher.get(report.quality)) for found in figures]),
+        ("p50", [text("latency_p50_ms", found.get("latency_p50_ms")) for found in figures]),
+        ("speedup", [_speedup(found, spans) for _, found, spans in values]),
+        ("energy", [_energy(found, kind) for found, kind in zip(figures, kinds, strict=True)]),
+        ("size", [text("size_mb", found.get("size_mb")) for found in figures]),
+        ("≈", ["", *(_others(report.indistinguishable.get(record.number, ())) for record in front)]),
+    ]
+    if report.test is not None:
+        table.append(("test", [text(report.quality, value) for value in _test_values(report)]))
+    return [
+        (head, cells) for head, cells in table if head not in ("energy", "≈") or any(c not in ("", "-") for c in cells)
+    ]
+
+
+def table(report: FrontReport) -> Table:
+    """The front for a terminal, the teacher first, the footnotes as caption."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(
+        title=headline(report), caption="\n".join(footnotes(report)), title_justify="left", caption_justify="left"
+    )
+    parts = columns(report)
+    for head, _ in parts:
+        shown.add_column(head, justify="left" if head in ("student", "scheme", "≈") else "right")
+    for index in range(len(report.front_numbers) + 1):
+        cells = [Text(cells[index]) for _, cells in parts]  # Text: brackets of an interval are not markup
+        shown.add_row(*cells, style="dim" if index == 0 else None, end_section=index == 0)
+    return shown
+
+
+def lines(report: FrontReport) -> list[str]:
+    """The same table as plain text, for logs and pipes."""
+    parts = columns(report)
+    widths = [max(len(head), *map(len, cells)) for head, cells in parts]
+    rows = [[head for head, _ in parts]]
+    rows += [[cells[index] for _, cells in parts] for index in range(len(report.front_numbers) + 1)]
+    body = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [headline(report), *body, *footnotes(report)]
+
+
+def to_json(report: FrontReport) -> dict[str, Any]:
+    """The front as plain data."""
+    kind, boundary, source = report.energy_kind, report.energy_boundary, report.energy_source
+    return {
+        "name": report.name,
+        "target": report.target,
+        "created": report.created,
+        "objectives": list(report.objectives),
+        "quality": report.quality,
+        "budget": dict(report.budget),
+        "energy": {
+            "kind": kind,
+            "boundary": boundary,
+            "source": source,
+            "says": energy_sentence(kind, boundary, source),
+        },
+        "trials": dict(Counter(record.end for record in report.records)),
+        "teacher": {
+            "metrics": dict(report.teacher),
+            "intervals": {name: list(pair) for name, pair in report.teacher_intervals.items()},
+        },
+        "front": [_front_json(report, record) for record in report.front],
+        "test": None if report.test is None else dict(report.test),
+    }
+
+
+def to_csv(report: FrontReport) -> str:
+    """One row for the teacher and one per front trial: figures with their intervals, then parameters."""
+    rows: list[dict[str, Any]] = [{"trial": "teacher", **_flat(report.teacher, report.teacher_intervals)}]
+    for record in report.front:
+        figures = _flat(record.metrics, record.intervals)
+        kind = {"energy_kind": record.energy_kind or "", "energy_boundary": report.energy_boundary or ""}
+        rows.append({"trial": record.number, **figures, **kind, **record.candidate.flat()})
+    names = list(dict.fromkeys(name for row in reversed(rows) for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def write_json_report(report: FrontReport, path: Path) -> None:
+    """Write front.json, whole or not at all."""
+    write_json(path, to_json(report))
+
+
+def write_csv(report: FrontReport, path: Path) -> None:
+    """Write front.csv, whole or not at all."""
+    with fresh(path) as beside:
+        beside.write_text(to_csv(report), encoding="utf-8")
+
+
+def write_png(report: FrontReport, path: Path) -> None:
+    """Write front.png, whole or not at all."""
+    from pipeline.report_plot import picture
+
+    with fresh(path) as beside:
+        beside.write_bytes(picture(report))
+
+
+def interval_text(name: str, pair: Sequence[float] | None) -> str:
+    """` [0.921, 0.940]`, empty where there is no interval."""
+    if pair is None:
+        return ""
+    low, high = (f"{end:.3f}" if METRICS[name].quality else f"{end:.3g}" for end in pair)
+    return f" [{low}, {high}]"
+
+
+def _quality(name: str, metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> str:
+    return text(name, metrics.get(name)) + interval_text(name, intervals.get(name))
+
+
+def _speedup(metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> str:
+    ratio, value = intervals.get("latency_ratio"), metrics.get("speedup")
+    if value is None or ratio is None:
+        return text("speedup", value)
+    return text("speedup", value) + interval_text("speedup", (1 / ratio[1], 1 / ratio[0]))
+
+
+def _energy(metrics: Mapping[str, float], kind: str | None) -> str:
+    value = metrics.get("energy_mj")
+    return "-" if value is None else f"{text('energy_mj', value)} ({MARKS.get(kind or '', '?')})"
+
+
+def _share(value: float | None, whole: float | None) -> str:
+    return "-" if value is None or not whole else f"{100 * value / whole:.1f} %"
+
+
+def _others(numbers: Sequence[int], most: int = 4) -> str:
+    more = f" +{len(numbers) - most}" if len(numbers) > most else ""
+    return " ".join(str(number) for number in numbers[:most]) + more
+
+
+def _test_values(report: FrontReport) -> list[float | None]:
+    test = report.test or {}
+    trials = test.get("trials", {})
+    found = [test.get("teacher", {}), *(trials.get(str(number), {}) for number in report.front_numbers)]
+    return [figures.get(report.quality) for figures in found]
+
+
+def _front_json(report: FrontReport, record: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "student": record.candidate.student,
+        "parameters": record.candidate.flat(),
+        "seed": record.candidate.seed,
+        "metrics": dict(record.metrics),
+        "intervals": {name: list(pair) for name, pair in record.intervals.items()},
+        "energy_kind": record.energy_kind,
+        "sha256": (record.artifact or {}).get("sha256"),
+        "indistinguishable": list(report.indistinguishable.get(record.number, ())),
+    }
+
+
+def _flat(metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    found = {name: metrics[name] for name in METRICS if name in metrics}
+    for name, pair in intervals.items():
+        found[f"{name}_low"], found[f"{name}_high"] = pair
+    return found

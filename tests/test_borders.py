@@ -1,0 +1,51 @@
+"""The arrows between the rooms, read from the imports."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parent.parent
+FILES = sorted(path for room in ("search_spaces", "hardware_targets", "pipeline") for path in (REPO / room).rglob("*.py"))
+
+# Which room may not import what.
+FORBIDDEN = {
+    "search_spaces": {"pipeline", "hardware_targets", "optuna", "mlflow", "onnxruntime", "transformers", "datasets"},
+    "hardware_targets": {"pipeline", "search_spaces", "torch", "optuna", "mlflow", "pydantic", "rich", "transformers"},
+    "pipeline": set(),
+}
+# One door per dependency.
+DOORS = {
+    "optuna": {"pipeline/search/study.py"},
+    "mlflow": {"pipeline/tracking.py"},
+    "torch_pruning": {"pipeline/stages/prune.py"},
+    "transformers": {"pipeline/teacher.py"},
+    "datasets": {"pipeline/tasks/_sources.py"},
+    "plotly": {"pipeline/report_page.py"},
+    "typer": {"pipeline/cli.py"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPO)))
+def test_rooms_and_doors(path: Path) -> None:
+    name = path.relative_to(REPO).as_posix()
+    found = imports(path)
+    assert not found & FORBIDDEN[name.split("/")[0]], f"{name} reaches into a room it must not know"
+    for package, doors in DOORS.items():
+        assert package not in found or name in doors, f"{package} has one door: {', '.join(doors)}"
+
+
+def test_there_is_something_to_read() -> None:
+    assert len(FILES) > 30
