@@ -48,7 +48,8 @@ class Latency(_Value):
 
     `median_ms` and `reference_median_ms` are raw, over blocks; percentiles are of single calls at one fixed input and None
     below the number of calls that they need. `ratio` is candidate / reference with its 95 % interval; `ratio_samples` holds
-    every group of blocks, of which the `trimmed` most extreme on each side were left out of `ratio`. `cpu_seconds` is per inference.
+    every group of blocks in order of time, and `kept` which of them, the quiet ones, made `ratio` (their trimmed mean).
+    `cpu_seconds` is per inference, over all threads.
     """
 
     median_ms: float
@@ -66,7 +67,7 @@ class Latency(_Value):
     cpu_seconds: float
     warmup_calls: int
     steady: bool
-    trimmed: int = 0
+    kept: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("median_ms", "reference_median_ms", "ratio", "ratio_low", "ratio_high", "cpu_seconds"):

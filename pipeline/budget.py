@@ -30,7 +30,7 @@ class Miss:
 
 
 def violations(budget: Mapping[str, float], metrics: Mapping[str, float]) -> dict[str, float]:
-    """By how much each limit is exceeded, relative to the limit: 0.16 is 16 % over, <= 0 fits, MISSING has no figure."""
+    """By how much each limit is exceeded, relative to it: 0.16 is 16 % over, <= 0 fits, MISSING has no figure."""
     return {name: _violation(name, limit, metrics.get(name)) for name, limit in budget.items()}
 
 
@@ -52,17 +52,14 @@ def nearest(records: Iterable[TrialRecord], budget: Mapping[str, float]) -> list
 
 def phrase(budget: Mapping[str, float]) -> str:
     """`latency_p95_ms <= 5 and energy_mj <= 20`."""
-    return " and ".join(
-        f"{name} {'>=' if METRICS[name].maximize else '<='} {limit:g}" for name, limit in budget.items()
-    )
+    sides = {name: ">=" if METRICS[name].maximize else "<=" for name in budget}
+    return " and ".join(f"{name} {sides[name]} {limit:g}" for name, limit in budget.items())
 
 
 def sentence(budget: Mapping[str, float], metrics: Mapping[str, float], over: Mapping[str, float] | None = None) -> str:
     """`latency_p95_ms 5.8 ms (16 % over 5)` for each limit in `over`; without `over`, for each that is missed."""
     named = over if over is not None else {n: v for n, v in violations(budget, metrics).items() if v > 0}
-    return ", ".join(
-        f"{name} {_figure(name, budget[name], metrics.get(name), excess)}" for name, excess in named.items()
-    )
+    return ", ".join(f"{name} {_figure(name, budget[name], metrics.get(name), over)}" for name, over in named.items())
 
 
 def nearest_sentence(
@@ -105,15 +102,10 @@ def _figure(name: str, limit: float, value: float | None, excess: float) -> str:
 def _told(miss: Miss, budget: Mapping[str, float], quality: str | None) -> str:
     parts = []
     for name, excess in miss.violations.items():
-        value = miss.record.metrics.get(name)
-        shown = (
-            f"no {name}"
-            if excess >= MISSING
-            else f"{name} {text(name, value)}"
-            if METRICS[name].quality
-            else text(name, value)
-        )
-        parts.append(f"{shown} ({_percent(excess)} {_side(name)})" if 0 < excess < MISSING else shown)
+        figure = text(name, miss.record.metrics.get(name))
+        shown = f"{name} {figure}" if METRICS[name].quality else figure  # a quality has no unit to know it by
+        judged = f"{shown} ({_percent(excess)} {_side(name)})" if excess > 0 else shown
+        parts.append(f"no {name}" if excess >= MISSING else judged)
     if quality is not None and quality not in budget:
         parts.append(f"{quality} {text(quality, miss.record.metrics.get(quality))}")
     return f"trial {miss.record.number}, {', '.join(parts)}"
@@ -132,8 +124,8 @@ def _remedy(miss: Miss, budget: Mapping[str, float]) -> str:
 def _rounded(name: str, value: float, limit: float) -> float:
     """Three digits, rounded to the side on which the value still fits."""
     digits = 3 - math.ceil(math.log10(max(abs(value), abs(limit) * 1e-6)))
-    toward = math.floor if METRICS[name].maximize else math.ceil
-    return toward(value * 10**digits) / 10**digits
+    scaled = value * 10.0**digits
+    return (math.floor(scaled) if METRICS[name].maximize else math.ceil(scaled)) / 10.0**digits
 
 
 def _percent(excess: float) -> str:

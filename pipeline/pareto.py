@@ -50,7 +50,7 @@ def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[Tri
     """Complete, feasible, non-dominated records, the fastest first; of equal points the lowest number stays."""
     able = sorted((record for record in records if record.feasible), key=lambda record: record.number)
     costs = _costs(able, objectives)
-    whole = np.isfinite(costs).all(axis=1)
+    whole = np.isfinite(costs.sum(axis=1))
     kept = [record for record, there in zip(able, whole, strict=True) if there]
     beaten = _beaten(costs[whole], _energy_classes(kept), list(objectives))
     found = [record for record, lost in zip(kept, beaten, strict=True) if not lost]
@@ -96,8 +96,8 @@ def front_hypervolume(
 def knee(records: Iterable[TrialRecord], objectives: Sequence[str]) -> TrialRecord | None:
     """The front point farthest beyond the plane through the best of each objective; None for an empty front.
 
-    Quality and the logarithms of costs are scaled to [0, 1] over the front. I. Das, "On characterizing the 'knee' of the
-    Pareto curve based on normal-boundary intersection", Structural Optimization 18 (1999).
+    Quality and the logarithms of costs are scaled to [0, 1] over the front. I. Das, "On characterizing the 'knee' of
+    the Pareto curve based on normal-boundary intersection", Structural Optimization 18 (1999).
     """
     points = front(records, objectives)
     if not points:
@@ -154,8 +154,7 @@ def _beaten_rows(costs: Array, energy: NDArray[np.int64], objectives: list[str],
     if "energy_mj" in objectives and len(objectives) < 3:
         at_least &= same
     earlier = np.arange(len(costs))[None, :] < rows[:, None]
-    beaten: Flags = (at_least & (~at_most | earlier)).any(axis=1)
-    return beaten
+    return np.asarray((at_least & (~at_most | earlier)).any(axis=1), dtype=bool)
 
 
 def _volume(points: Array, corner: Array) -> float:

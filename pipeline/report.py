@@ -14,26 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.arrays import fresh
+from pipeline.energy_words import MARKS, energy_sentence
 from pipeline.metrics import METRICS, text
 from pipeline.record import TrialRecord, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-MARKS = {
-    "measured": "m",
-    "measured-vendor-model": "v",
-    "modelled-calibrated": "c",
-    "modelled-generic": "g",
-    "declared": "d",
-}
-_MEANING = {
-    "measured": "read from a sensor or meter while the model ran",
-    "measured-vendor-model": "a counter that the chip computes by its maker's own model; no meter was read",
-    "modelled-calibrated": "watts found with a meter on a like device times the time measured here; read it with its band",
-    "modelled-generic": "no counter on this machine; good to a factor of 1.5 at best, and it ranks nothing across precisions",
-    "declared": "stated by the user; nothing was measured",
-}
 
 
 @dataclass(frozen=True)
@@ -41,7 +27,7 @@ class FrontReport:
     """What a report shows; figures are on validation unless they are in `test`.
 
     `indistinguishable` maps a front trial to those front trials whose quality a paired test cannot tell from its own.
-    `test` holds the sealed figures: `{"created": ISO date, "teacher": {metric: value}, "trials": {"12": {metric: value}}}`.
+    `test` holds the sealed figures: {"created": date, "teacher": {metric: value}, "trials": {"12": {metric: value}}}.
     """
 
     name: str
@@ -71,19 +57,10 @@ class FrontReport:
         return [record for record in self.records if record.end == "complete"]
 
 
-def energy_sentence(kind: str | None, boundary: str | None, source: str | None) -> str:
-    """What the energy figures are worth, in one sentence; it stands under every table, plot and card."""
-    if kind is None:
-        return f"Energy: no figure ({source or 'nothing on this target measures it'})."
-    facts = ", ".join(part for part in (f"boundary: {boundary}" if boundary else "", source or "") if part)
-    meaning = _MEANING.get(kind, "a kind that this version does not know; do not compare it")
-    return f"Energy is {kind}{f' ({facts})' if facts else ''}: {meaning}."
-
-
 def headline(report: FrontReport) -> str:
     """Name, target, date and how the trials ended."""
     ends = Counter(record.end for record in report.records)
-    others = ", ".join(f"{ends[end]} {end}" for end in ("refused", "failed", "duplicate") if ends[end])
+    others = ", ".join(f"{ends[end]} {end}" for end in ("refused", "failed", "duplicate", "interrupted") if ends[end])
     count = f"{len(report.front_numbers)} of {ends['complete']} complete trials on the front"
     return f"{report.name} on {report.target}, {report.created[:10]}: {count}{f' ({others})' if others else ''}"
 
@@ -123,24 +100,25 @@ def columns(report: FrontReport) -> list[tuple[str, list[str]]]:
     ]
     if report.test is not None:
         table.append(("test", [text(report.quality, value) for value in _test_values(report)]))
-    return [
-        (head, cells) for head, cells in table if head not in ("energy", "≈") or any(c not in ("", "-") for c in cells)
-    ]
+    return [(head, cells) for head, cells in table if head not in ("energy", "≈") or {*cells} - {"", "-"}]
 
 
 def table(report: FrontReport) -> Table:
     """The front for a terminal, the teacher first, the footnotes as caption."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(
-        title=headline(report), caption="\n".join(footnotes(report)), title_justify="left", caption_justify="left"
-    )
+    caption = "\n".join(footnotes(report))
+    shown = Table(title=headline(report), caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown.title_justify = shown.caption_justify = "left"
     parts = columns(report)
     for head, _ in parts:
-        shown.add_column(head, justify="left" if head in ("student", "scheme", "≈") else "right")
+        wide = head in (report.quality, "of teacher", "speedup")
+        shown.add_column(head, justify="left" if head in ("student", "scheme", "≈") else "right", no_wrap=not wide)
     for index in range(len(report.front_numbers) + 1):
-        cells = [Text(cells[index]) for _, cells in parts]  # Text: brackets of an interval are not markup
+        # Text: the brackets of an interval are not markup; a narrow terminal breaks before them, not inside.
+        cells = [Text(cells[index].replace(", ", ",\u00a0")) for _, cells in parts]
         shown.add_row(*cells, style="dim" if index == 0 else None, end_section=index == 0)
     return shown
 
@@ -157,7 +135,7 @@ def lines(report: FrontReport) -> list[str]:
 
 def to_json(report: FrontReport) -> dict[str, Any]:
     """The front as plain data."""
-    kind, boundary, source = report.energy_kind, report.energy_boundary, report.energy_source
+    energy = {"kind": report.energy_kind, "boundary": report.energy_boundary, "source": report.energy_source}
     return {
         "name": report.name,
         "target": report.target,
@@ -165,12 +143,7 @@ def to_json(report: FrontReport) -> dict[str, Any]:
         "objectives": list(report.objectives),
         "quality": report.quality,
         "budget": dict(report.budget),
-        "energy": {
-            "kind": kind,
-            "boundary": boundary,
-            "source": source,
-            "says": energy_sentence(kind, boundary, source),
-        },
+        "energy": {**energy, "says": energy_sentence(**energy)},
         "trials": dict(Counter(record.end for record in report.records)),
         "teacher": {
             "metrics": dict(report.teacher),
@@ -219,7 +192,7 @@ def interval_text(name: str, pair: Sequence[float] | None) -> str:
     """` [0.921, 0.940]`, empty where there is no interval."""
     if pair is None:
         return ""
-    low, high = (f"{end:.3f}" if METRICS[name].quality else f"{end:.3g}" for end in pair)
+    low, high = (f"{end:.3f}" if METRICS[name].quality else f"{end:#.3g}".rstrip(".") for end in pair)
     return f" [{low}, {high}]"
 
 

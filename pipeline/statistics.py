@@ -50,7 +50,7 @@ def mcnemar_exact(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) ->
     for k in range(min(only_a, only_b)):
         term = term * (n - k) // (k + 1)
         total += term
-    return min(1.0, 2 * total / 2**n)
+    return min(1.0, float(2 * total / 2**n))
 
 
 def paired_bootstrap(
@@ -76,7 +76,7 @@ def paired_bootstrap(
 
 
 def tell_apart(metric: str, labels: Answers, pred_a: Answers, pred_b: Answers) -> bool:
-    """Whether a paired test on these rows tells the quality of two models apart: McNemar's for accuracy, else bootstrap."""
+    """Whether a paired test on these rows tells two models' quality apart: McNemar's for accuracy, else bootstrap."""
     if metric == "accuracy":
         return mcnemar_exact(np.asarray(pred_a) == labels, np.asarray(pred_b) == labels) < ALPHA
     classes = int(max(np.max(labels), np.max(pred_a), np.max(pred_b))) + 1

@@ -46,7 +46,8 @@ def load_student(folder: Path) -> TorchArtifact:
     fault = _fault(module.state_dict(), tensors)
     if fault:
         raise ConfigError(f"{folder / WEIGHTS} does not fit {SHAPE} beside it: {fault}; copy both from the same run")
-    module.load_state_dict(tensors, strict=True, assign=True)
+    # the loaded tensors are windows into the file; copies outlive its replacement
+    module.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, strict=True, assign=True)
     return TorchArtifact(module.eval(), str(shape["family"]), shape)
 
 

@@ -5,11 +5,12 @@ This room knows no task, no device and no sampler; it imports torch only when a 
 
 from search_spaces.candidate import Candidate, Scalar
 from search_spaces.compression import SCHEMES
-from search_spaces.dimension import SpaceError, TrialLike
+from search_spaces.dimension import TrialLike
 from search_spaces.family import Family, ImageInput, PrunePlan, families, load_family
 from search_spaces.reading import available, load
 from search_spaces.recipes import recipes
 from search_spaces.space import IDENTITY, SearchSpace
+from search_spaces.values import SpaceError
 
 __all__ = [
     "IDENTITY",

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
 from search_spaces.candidate import Scalar
+from search_spaces.values import SpaceError, kind_of, near, nearest, number_in_text, same
 
 _DIGITS = 10  # decimals kept on a stepped axis, so that 3 x 0.1 is 0.3 in every candidate's key
-
-
-class SpaceError(ValueError):
-    """A space cannot be what was written: what, why, and what to type."""
 
 
 class TrialLike(Protocol):
@@ -29,14 +24,6 @@ class TrialLike(Protocol):
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'? there are: a, b, x`, for the end of a sentence about an unknown name."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{hint} there are: {', '.join(names)}"
 
 
 @dataclass(frozen=True)
@@ -82,12 +69,12 @@ class Choice:
     default: Scalar | None = None
 
     def __post_init__(self) -> None:
-        options = tuple(dict.fromkeys(self.options))
-        if not options:
+        if not self.options:
             raise SpaceError("an empty list leaves nothing to choose; give at least one value")
-        if len({_kind(option) for option in options}) > 1:
-            raise SpaceError(f"{list(options)!r} mixes kinds of values; give all numbers, all text or all booleans")
-        if _kind(options[0]) == "number":
+        if len({kind_of(option) for option in self.options}) > 1:
+            raise SpaceError(f"{list(self.options)!r} mixes kinds of values; give numbers, text or booleans alone")
+        options = tuple(dict.fromkeys(self.options))
+        if kind_of(options[0]) == "number":
             number = float if any(isinstance(option, float) for option in options) else int
             options = tuple(sorted(number(option) for option in options))
         object.__setattr__(self, "options", options)
@@ -95,13 +82,13 @@ class Choice:
     @property
     def start(self) -> Scalar:
         """The value of a recipe that says nothing of this axis."""
-        return self.options[0] if self.default is None else _nearest(self.options, self.default)
+        return self.options[0] if self.default is None else nearest(self.options, self.default)
 
     def suggest(self, trial: TrialLike, name: str) -> Scalar:
         """Ask for one of the values; numbers are asked for in their order, never as unordered categories."""
         if len(self.options) == 1:
             return self.options[0]
-        if _kind(self.options[0]) != "number":
+        if kind_of(self.options[0]) != "number":
             chosen: Scalar = trial.suggest_categorical(name, self.options)
             return chosen
         spaced = self._as_range()
@@ -111,14 +98,14 @@ class Choice:
 
     def parameter(self, value: Scalar) -> Scalar:
         """What `suggest` must be given by the sampler to return `value`: itself, or its place in the list."""
-        if _kind(self.options[0]) == "number" and self._as_range() is None:
+        if kind_of(self.options[0]) == "number" and self._as_range() is None:
             return self.options.index(value)
         return value
 
     def take(self, value: Any) -> Scalar | None:
         """`value` as this axis writes it (2 becomes 2.0 on an axis of floats), None if it is not an option."""
-        value = _number_in_text(value) if _kind(self.options[0]) == "number" else value
-        return _same(self.options, value)
+        value = number_in_text(value) if kind_of(self.options[0]) == "number" else value
+        return same(self.options, value)
 
     def contains(self, value: Any) -> bool:
         return self.take(value) is not None
@@ -130,7 +117,7 @@ class Choice:
         """This axis with fewer values: a scalar, a list, or low/high bounds. Errors: SpaceError."""
         if not isinstance(raw, Mapping):
             return _listed(self, raw, self.default)
-        if _kind(self.options[0]) != "number":
+        if kind_of(self.options[0]) != "number":
             raise SpaceError(f"{dict(raw)!r} is a range, but this is a choice; give {self}")
         low, high = _bounds(raw, ("low", "high"), min(self.options), max(self.options))
         inside = tuple(option for option in self.options if low <= option <= high)  # type: ignore[operator]
@@ -198,8 +185,8 @@ class Range:
 
     def take(self, value: Any) -> Scalar | None:
         """`value` as this axis writes it, None if it is outside or off the grid."""
-        value = _number_in_text(value)
-        if _kind(value) != "number" or not self.low <= value <= self.high:
+        value = number_in_text(value)
+        if kind_of(value) != "number" or not self.low <= value <= self.high:
             return None
         if self.integer and value != int(value):
             return None
@@ -241,8 +228,8 @@ class Range:
         if raw is None:
             return self.step
         unit = 1 if self.step is None and self.integer else self.step
-        times = raw / unit if unit and _kind(raw) == "number" else 1.0
-        if _kind(raw) != "number" or raw <= 0 or not math.isclose(times, round(times), abs_tol=1e-9):
+        times = raw / unit if unit and kind_of(raw) == "number" else 1.0
+        if kind_of(raw) != "number" or raw <= 0 or not math.isclose(times, round(times), abs_tol=1e-9):
             wanted = f"a multiple of {unit:g}" if unit else "a number above 0"
             raise SpaceError(f"step: {raw!r} does not fit; give {wanted}")
         return int(raw) if self.integer else float(raw)
@@ -262,32 +249,6 @@ class Range:
 
 
 Dimension = Fixed | Choice | Range
-
-
-def _kind(value: Any) -> str:
-    # bool is a subclass of int in Python; here `true` is never 1
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number" if math.isfinite(value) else "no finite number"
-    return "text" if isinstance(value, str) else type(value).__name__
-
-
-def _number_in_text(value: Any) -> Any:
-    # PyYAML follows YAML 1.1 and reads 1e-3 as text; people mean the number
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
-        return float(value)
-    return value
-
-
-def _same(options: tuple[Scalar, ...], value: Any) -> Scalar | None:
-    return next((option for option in options if option == value and _kind(option) == _kind(value)), None)
-
-
-def _nearest(options: tuple[Scalar, ...], wanted: Scalar) -> Scalar:
-    if wanted in options or _kind(wanted) != "number":
-        return wanted if wanted in options else options[0]
-    return min(options, key=lambda option: abs(float(option) - float(wanted)))
 
 
 def _inside(dimension: Choice | Range, value: Any) -> Scalar:
@@ -310,9 +271,9 @@ def _bounds(raw: Mapping[Any, Any], known: tuple[str, ...], low: Any, high: Any)
     for key in raw:
         if key not in known:
             raise SpaceError(f"unknown key {key!r} in a range{near(str(key), known)}")
-    ends = [_number_in_text(raw.get("low", low)), _number_in_text(raw.get("high", high))]
+    ends = [number_in_text(raw.get("low", low)), number_in_text(raw.get("high", high))]
     for name, end in zip(("low", "high"), ends, strict=True):
-        if _kind(end) != "number":
+        if kind_of(end) != "number":
             raise SpaceError(f"{name}: {end!r} is not a number; give one from {low:g} to {high:g}")
     if ends[0] > ends[1]:
         raise SpaceError(f"low {ends[0]:g} is above high {ends[1]:g}; swap them")

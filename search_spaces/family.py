@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from search_spaces.candidate import Scalar
-from search_spaces.dimension import Dimension, SpaceError, near
+from search_spaces.dimension import Dimension
+from search_spaces.values import SpaceError, near
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,9 +11,10 @@ import yaml
 
 from search_spaces import compression
 from search_spaces.candidate import Scalar
-from search_spaces.dimension import Choice, Dimension, Fixed, SpaceError, near
+from search_spaces.dimension import Choice, Dimension, Fixed
 from search_spaces.family import Family, ImageInput, families, load_family
 from search_spaces.space import IDENTITY, SearchSpace, Student
+from search_spaces.values import SpaceError, near
 
 _PRESETS = Path(__file__).parent / "presets"
 _SHARED = ("distill", "prune", "quantize")
@@ -32,6 +33,7 @@ def load(space: str | Path | Mapping[str, Any], *, input: ImageInput, augmentati
     """
     plain = _merged(space if isinstance(space, Mapping) else _named(space))
     names = _students(plain.pop("students", [*families(), IDENTITY]))
+    scheme_named = "scheme" in plain.get("quantize", {})
     shared = {
         "distill": _narrowed("distill", compression.distill(augmentations), plain.pop("distill", {})),
         "prune": _narrowed("prune", compression.prune(), plain.pop("prune", {})),
@@ -40,7 +42,8 @@ def load(space: str | Path | Mapping[str, Any], *, input: ImageInput, augmentati
     _check_weights(shared["distill"])
     scheme = shared["quantize"]["scheme"]
     students = {name: _student(name, plain.get(name, {}), scheme, input) for name in names}
-    _check_schemes(scheme, students)
+    if scheme_named:
+        _check_schemes(scheme, students)
     return SearchSpace(input, students, shared["distill"], shared["prune"], shared["quantize"]["per_channel"])
 
 

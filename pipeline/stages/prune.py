@@ -6,6 +6,7 @@ Which layers hang together is found by DepGraph (Fang et al. 2023, arXiv 2301.12
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -75,8 +76,8 @@ def kept_size(size: int, ratio: float, round_to: int) -> int:
 
 
 def kept_heads(heads: int, ratio: float) -> int:
-    """How many heads stay, to the nearest whole head, at least one."""
-    return max(1, heads - int(heads * ratio + 0.5))
+    """How many heads stay, to the nearest whole head (a tie keeps it), at least one."""
+    return max(1, heads - math.ceil(heads * ratio - 0.5 - 1e-9))
 
 
 def _remove(

@@ -66,7 +66,8 @@ class Transformer(nn.Module):  # type: ignore[misc]
 
     def features(self, pixels: Tensor) -> Tensor:
         """[N, C, S, S] -> [N, D], averaged over the patches."""
-        tokens = self.patches(pixels).flatten(2).transpose(1, 2) + self.position
+        maps = self.patches(pixels).reshape(-1, self.position.shape[2], self.position.shape[1])
+        tokens = maps.transpose(1, 2) + self.position
         return self.norm(self.layers(tokens)).mean(1)
 
     def forward(self, pixels: Tensor) -> Tensor:

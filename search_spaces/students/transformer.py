@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.candidate import Scalar
 from search_spaces.compression import SCHEMES
-from search_spaces.dimension import Choice, Dimension, Range, SpaceError
+from search_spaces.dimension import Choice, Dimension, Range
 from search_spaces.family import ImageInput, PrunePlan
+from search_spaces.values import SpaceError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,0 +1,79 @@
+"""A real small search in its own folder, run as a user runs it: in processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+REPO = HERE.parent.parent
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "task": {
+        "data": {"source": "sklearn", "name": "digits"},
+        "size": 8,
+        "channels": 1,
+        "limit_rows": {"train": 1200},
+        "augmentations": ["none", "shift"],
+    },
+    "teacher": {
+        "size": 16,
+        "train": {
+            "model_type": "resnet",
+            "config": {"embedding_size": 16, "hidden_sizes": [16, 32], "depths": [1, 1], "layer_type": "basic"},
+            "epochs": 6,
+            "learning_rate": 0.005,
+        },
+    },
+    "energy": "modelled",
+    "space": {
+        "students": ["identity", "convnet", "transformer"],
+        "distill": {"epochs": 2},
+        "prune": {"ratio": [0, 0.5], "recovery_epochs": 1},
+    },
+    "limits": {"trials": 10},
+    "recipes": "none",
+}
+
+
+@dataclass(frozen=True)
+class Home:
+    """A folder with a configuration and an mlruns, and the command line on it."""
+
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "mlruns"
+
+    @property
+    def search(self) -> Path:
+        return self.root / "searches" / "small"
+
+    def write(self, **changes: Any) -> Path:
+        path = self.folder / "small.yaml"
+        path.write_text(yaml.safe_dump({**SMALL, **changes}), encoding="utf-8")
+        return path
+
+    def niwaki(self, *arguments: str, program: tuple[str, ...] = ("-m", "pipeline.cli")) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(REPO), "COLUMNS": "160"}
+        command = [sys.executable, *program, *arguments]
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280)
+
+    def killed(self, moment: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.niwaki(*arguments, program=(str(HERE / "killer.py"), moment))
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    made = Home(tmp_path_factory.mktemp("home"))
+    made.write()
+    return made

@@ -1,0 +1,62 @@
+"""The configuration: defaults, flags, differences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import differences, load_config, parse_config
+from pipeline.errors import ConfigError
+from pipeline.metrics import METRICS, QUALITY, text
+
+GOOD = {
+    "name": "x",
+    "task": {"data": {"source": "sklearn", "name": "digits"}, "metric": "macro_f1"},
+    "teacher": {"path": "somewhere"},
+}
+
+
+def write(tmp_path: Path, **changes: object) -> Path:
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, **changes}))
+    return path
+
+
+def test_objectives_follow_the_task(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path))
+    assert config.objectives == ["macro_f1", "latency_p50_ms", "energy_mj"]
+
+
+def test_resolved_is_a_fixed_point(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, target="local_cpu", sampler="random"))
+    assert parse_config(config.resolved(), "again") == config
+
+
+def test_flags_win_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, sampler="random", limits={"trials": 3})
+    config = load_config(path, {"limits.trials": 7, "sampler.name": "gp", "seed": None})
+    assert (config.limits.trials, config.sampler.name, config.seed) == (7, "gp", 0)
+
+
+def test_limits_may_change_and_nothing_else() -> None:
+    old = parse_config({**GOOD, "limits": {"trials": 3}}, "old").resolved()
+    new = parse_config({**GOOD, "limits": {"trials": 9}, "keep": "all", "seed": 2}, "new").resolved()
+    assert list(differences(old, new)) == ["seed: 0 -> 2"]
+
+
+def test_every_fault_is_said_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_config({**GOOD, "seed": -1, "sampler": "none", "extra": 1}, "x.yaml")
+    assert all(word in str(error.value) for word in ("seed", "sampler", "extra"))
+
+
+def test_the_metric_table_is_consistent() -> None:
+    assert set(QUALITY) == {"accuracy", "balanced_accuracy", "macro_f1", "mcc"}
+    assert all(METRICS[name].maximize for name in QUALITY)
+    assert text("latency_p50_ms", None) == "-"
+    assert text("latency_p50_ms", 0.12345) == "0.123 ms"
+    assert text("speedup", 12.345) == "12.3x"
+    assert text("accuracy", 0.91666) == "0.9167"
+    assert text("size_mb", 12345.0) == "12345 MB"

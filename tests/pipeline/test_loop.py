@@ -1,0 +1,231 @@
+"""The search loop around synthetic trials: order, limits, repetition, interruption, a full disk, an MLflow that fails."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+
+from pipeline.cli import run as command_line
+from pipeline.errors import ConfigError, Failed, Refused, Unavailable
+from pipeline.progress import Quiet
+from pipeline.record import TrialRecord, read_records
+from pipeline.search import loop
+from pipeline.search import study as studies
+from pipeline.trial import Phases
+
+SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
+
+
+class Heard(Quiet):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+@pytest.fixture
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "run_trial", synthetic.record)
+
+    def run(trials: int, heard: Heard | None = None, **changes: Any) -> loop.SearchResult:
+        settings = synthetic.config(trials, **{"space": SPACE, "recipes": "none", **changes})
+        workspace = synthetic.workspace(tmp_path / "mlruns", settings)
+        return loop.run_search(settings, workspace, heard or Heard(), prepare=synthetic.bench)
+
+    return run
+
+
+def states(tmp_path: Path) -> dict[int, str]:
+    with sqlite3.connect(tmp_path / "mlruns" / "study.db") as db:
+        return dict(db.execute("select number, state from trials"))
+
+
+def test_identity_comes_first_and_the_limit_holds(go) -> None:
+    result = go(9)
+    records = result.report.records
+    assert [record.candidate.student for record in records[:5]] == ["identity"] * 5
+    assert len({record.precision for record in records[:5]}) == 5
+    assert sum(record.counts for record in records) == 9
+    assert "limits.trials" in result.reason
+
+
+def test_a_longer_limit_goes_on(go) -> None:
+    first = go(7).report.records
+    second = go(9).report.records
+    assert list(second[: len(first)]) == list(first)
+    assert sum(record.counts for record in second) == 9
+
+
+def test_a_space_that_has_been_seen_ends_the_search(go) -> None:
+    space = {"students": ["identity"], "quantize": {"scheme": ["none", "fp16", "static_int8"], "per_channel": True}}
+    result = go(50, space=space)
+    assert "space has been seen" in result.reason
+    assert sum(record.counts for record in result.report.records) == 3
+
+
+def test_equal_candidates_are_not_run_twice(go, monkeypatch) -> None:
+    ran: list[str] = []
+
+    def watched(number: int, candidate: Any, *rest: Any) -> TrialRecord:
+        ran.append(candidate.key)
+        return synthetic.record(number, candidate, *rest)
+
+    monkeypatch.setattr(loop, "run_trial", watched)
+    space = {
+        "students": ["convnet"],
+        "convnet": {"depth": 1, "width": [8, 16], "stages": 2, "resolution": 16, "stem_stride": 1, "block": "plain"},
+        "distill": {axis: value for axis, value in (("temperature", 4), ("soft_weight", 1), ("hard_weight", 0))},
+        "quantize": {"scheme": "none"},
+        "prune": {"ratio": 0},
+    }
+    space["distill"] |= {"hidden_weight": 0, "learning_rate": 0.001, "epochs": 4, "augment": ["none", "shift"]}
+    go(20, space=space)
+    assert len(ran) == len(set(ran)) == 4
+
+
+def test_refused_and_failed_trials_are_recorded_and_told(go, monkeypatch, tmp_path: Path) -> None:
+    def sometimes(number: int, candidate: Any, bench: Any, step: Any) -> TrialRecord:
+        record = synthetic.record(number, candidate, bench, step)
+        if number == 5:
+            return record.with_(end="refused", reason="too slow", violations={"latency_p50_ms": 0.7})
+        if number == 6:
+            return record.with_(end="failed", reason="diverged", metrics={})
+        return record
+
+    monkeypatch.setattr(loop, "run_trial", sometimes)
+    result = go(9, budget={"latency_p50_ms": 1.0})
+    assert {record.number: record.end for record in result.report.records if record.number in (5, 6)} == {
+        5: "refused",
+        6: "failed",
+    }
+    assert (states(tmp_path)[5], states(tmp_path)[6]) == ("PRUNED", "FAIL")
+
+
+def test_the_genetic_sampler_is_told_of_refusals_as_complete(go, monkeypatch, tmp_path: Path) -> None:
+    def refuse(number: int, candidate: Any, bench: Any, step: Any) -> TrialRecord:
+        record = synthetic.record(number, candidate, bench, step)
+        return record.with_(end="refused", reason="slow", violations={"latency_p50_ms": 1.0}) if number > 4 else record
+
+    monkeypatch.setattr(loop, "run_trial", refuse)
+    go(8, sampler="nsga2", budget={"latency_p50_ms": 1.0})
+    assert states(tmp_path)[6] == "COMPLETE"
+
+
+@pytest.mark.parametrize("name", studies.SAMPLERS)
+def test_every_sampler_runs(go, name: str) -> None:
+    result = go(9, sampler={"name": name, "startup_trials": 3})
+    assert sum(record.counts for record in result.report.records) == 9
+
+
+def test_interruption_queues_the_candidate_again(go, monkeypatch, tmp_path: Path) -> None:
+    def interrupted(number: int, candidate: Any, *rest: Any) -> TrialRecord:
+        if number == 6:
+            raise KeyboardInterrupt
+        return synthetic.record(number, candidate, *rest)
+
+    monkeypatch.setattr(loop, "run_trial", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go(9)
+    assert states(tmp_path)[6] == "FAIL"
+    monkeypatch.setattr(loop, "run_trial", synthetic.record)
+    records = go(9).report.records
+    assert records[6].end == "interrupted"
+    assert records[6].candidate.key in {record.candidate.key for record in records if record.counts}
+    assert sum(record.counts for record in records) == 9
+
+
+def test_a_candidate_that_kills_the_process_is_given_up(go, monkeypatch) -> None:
+    deadly: set[str] = set()
+
+    def kill(number: int, candidate: Any, *rest: Any) -> TrialRecord:
+        if number == 5:
+            deadly.add(candidate.key)
+        if candidate.key in deadly:
+            raise KeyboardInterrupt
+        return synthetic.record(number, candidate, *rest)
+
+    monkeypatch.setattr(loop, "run_trial", kill)
+    for _ in range(loop.MOST_INTERRUPTIONS):
+        with pytest.raises(KeyboardInterrupt):
+            go(8)
+    result = go(8)
+    given_up = [record for record in result.report.records if record.end == "failed"]
+    assert [record.candidate.key for record in given_up] == list(deadly)
+    assert "not tried again" in str(given_up[0].reason)
+
+
+def test_a_full_disk_is_said_and_resumed(go, monkeypatch, tmp_path: Path, capsys) -> None:
+    import pipeline.record
+
+    usual = pipeline.record.os.fsync
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    go(5)
+    monkeypatch.setattr(pipeline.record.os, "fsync", full)
+    monkeypatch.setattr("pipeline.api.search", lambda *_, **__: go(8))
+    assert command_line(["search", "any.yaml"]) == 3
+    assert "disk is full" in capsys.readouterr().err
+    monkeypatch.setattr(pipeline.record.os, "fsync", usual)
+    assert not list((tmp_path / "mlruns").rglob("*.part"))
+    assert sum(record.counts for record in go(8).report.records) == 8
+
+
+def test_an_mlflow_that_fails_ends_nothing_and_is_mended(go, monkeypatch, tmp_path: Path) -> None:
+    from pipeline.tracking import Tracker
+
+    usual = Tracker._log
+    monkeypatch.setattr(Tracker, "_log", lambda *_: (_ for _ in ()).throw(OSError("no such database")))
+    heard = Heard()
+    go(6, heard)
+    assert any("MLflow could not be written (no such database)" in sentence for sentence in heard.said)
+    assert len(read_records(tmp_path / "mlruns" / "searches" / "synthetic")) == 6
+    monkeypatch.setattr(Tracker, "_log", usual)
+    go(6)
+    with sqlite3.connect(tmp_path / "mlruns" / "mlflow.db") as db:
+        query = "select count(*) from tags where key = 'niwaki.trial'"
+        assert db.execute(query).fetchone() == (6,)
+
+
+def test_a_second_process_is_refused(go, tmp_path: Path) -> None:
+    settings = synthetic.config(1)
+    workspace = synthetic.workspace(tmp_path / "mlruns", settings)
+    workspace.make()
+    with workspace.lock(), pytest.raises(Unavailable, match="is being run by process"):
+        go(1)
+
+
+def test_a_changed_configuration_is_refused_with_the_keys(go) -> None:
+    go(5)
+    with pytest.raises(ConfigError, match="seed: 0 -> 3"):
+        go(5, seed=3)
+
+
+def test_only_models_on_the_front_are_kept(go, tmp_path: Path) -> None:
+    result = go(12)
+    folder = tmp_path / "mlruns" / "searches" / "synthetic" / "trials"
+    there = {int(path.parent.name) for path in folder.glob("*/model.onnx")}
+    assert set(result.report.front_numbers) <= there
+    assert len(there) < 12
+
+
+def test_refusals_and_failures_carry_what_they_know() -> None:
+    refused = Refused("why", violations={"size_mb": 0.5}, metrics={"size_mb": 3.0})
+    assert (str(refused), refused.violations, refused.metrics) == ("why", {"size_mb": 0.5}, {"size_mb": 3.0})
+    assert str(Failed("diverged")) == "diverged"
+
+
+def test_phases_add_up() -> None:
+    moments = iter([0.0, 1.5, 2.0, 2.25, 5.0, 6.0])
+    clock = Phases(lambda: next(moments))
+    for name in ("distill", "export", "distill"):
+        with clock(name):
+            pass
+    assert clock.seconds() == {"distill": 2.5, "export": 0.25}
