@@ -1,0 +1,51 @@
+"""Where models are measured. Knows neither search, training nor MLflow, and can be copied alone to a device.
+
+A target takes a model file and folders of feeds and gives a `Measurement` or an error that is a sentence. It needs
+numpy, PyYAML and the runtime of the device; `python -m hardware_targets doctor` says what it finds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hardware_targets import _parts
+from hardware_targets._errors import BadModel, DeviceFailure, TargetError, UnknownPart
+from hardware_targets._feeds import Input, load_feeds, random_feeds, save_feeds
+from hardware_targets._files import measure_file
+from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
+from hardware_targets._parts import doctor
+from hardware_targets._roles import EnergyMeter, HardwareTarget, Runtime
+
+__all__ = [
+    "BadModel",
+    "Conditions",
+    "DeviceFailure",
+    "Energy",
+    "EnergyMeter",
+    "HardwareTarget",
+    "Input",
+    "Latency",
+    "Measurement",
+    "Runtime",
+    "TargetError",
+    "UnknownPart",
+    "Unmeasured",
+    "available",
+    "doctor",
+    "load",
+    "load_feeds",
+    "measure_file",
+    "random_feeds",
+    "save_feeds",
+]
+
+
+def available() -> list[str]:
+    """Names of the targets; nothing is imported."""
+    return _parts.names("target")
+
+
+def load(name: str, **options: Any) -> HardwareTarget:
+    """The target `name` with its options, e.g. `load("local_cpu", threads=2)`. Errors: UnknownPart, TargetError."""
+    target: HardwareTarget = _parts.build("target", name, **options)
+    return target

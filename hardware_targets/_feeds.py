@@ -41,7 +41,10 @@ class _Column:
 
     def append(self, name: str, value: np.ndarray) -> None:
         if value.dtype != self.dtype:
-            raise TargetError(f"input {name!r} is {self.dtype} in the first row and {value.dtype} in row {len(self.shapes)}")
+            row = len(self.shapes)
+            raise TargetError(
+                f"input {name!r} is {self.dtype} in row 0 and {value.dtype} in row {row}; give every row one dtype"
+            )
         self.file.write(np.asarray(value, order="C").tobytes())
         self.shapes.append(value.shape)
 
@@ -59,7 +62,9 @@ def save_feeds(folder: Path, feeds: Iterable[Mapping[str, np.ndarray]]) -> int:
             if not columns:
                 columns = {name: _open_column(folder, place, name, feed[name]) for place, name in enumerate(feed)}
             if feed.keys() != columns.keys():
-                raise TargetError(f"every feed needs the same inputs; one has {sorted(feed)}, the first {sorted(columns)}")
+                raise TargetError(
+                    f"a feed has {sorted(feed)}, the first {sorted(columns)}; give every feed the same inputs"
+                )
             for name, value in feed.items():
                 columns[name].append(name, value)
         if not columns:
@@ -77,12 +82,12 @@ def load_feeds(folder: Path) -> Sequence[dict[str, np.ndarray]]:
     """The rows that `save_feeds` wrote, read from the memory map when they are asked for. Errors: TargetError."""
     index = folder / _INDEX
     if not index.is_file():
-        raise TargetError(f"{folder} holds no feeds: {_INDEX} is not there; write the folder with hardware_targets.save_feeds")
+        raise TargetError(f"{folder} holds no feeds: {_INDEX} is not there; write the folder with save_feeds")
     try:
         table = json.loads(index.read_text(encoding="utf-8"))
         return Feeds(int(table["rows"]), [_Rows.open(folder, item) for item in table["inputs"]])
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise TargetError(f"the feeds in {folder} cannot be read: {error}; write the folder again with save_feeds") from None
+        raise TargetError(f"the feeds in {folder} cannot be read: {error}; write them again with save_feeds") from None
 
 
 class Feeds(Sequence[dict[str, np.ndarray]]):
@@ -138,12 +143,11 @@ def random_feeds(inputs: Sequence[Input], rows: int, seed: int) -> Iterator[dict
 
 def _noise(item: Input, generator: np.random.Generator) -> np.ndarray:
     shape = tuple(size if isinstance(size, int) and size > 0 else 1 for size in item.shape)
-    kind = np.dtype(item.dtype)
-    if kind.kind == "f":
-        return generator.standard_normal(shape).astype(kind)
-    if kind.kind in "iub":
-        return generator.integers(0, 2, shape).astype(kind)
-    raise TargetError(f"no random feed can be made for input {item.name!r} of type {item.dtype}; give real ones with --feeds")
+    if item.dtype.startswith("float"):
+        return generator.standard_normal(shape).astype(item.dtype)
+    if item.dtype.startswith(("int", "uint", "bool")):
+        return generator.integers(0, 2, shape).astype(item.dtype)
+    raise TargetError(f"input {item.name!r} has type {item.dtype}, which noise cannot fill; give real feeds")
 
 
 def _open_column(folder: Path, place: int, name: str, first: np.ndarray) -> _Column:

@@ -46,10 +46,10 @@ class Unmeasured(_Value):
 class Latency(_Value):
     """Time of one inference at `batch_size`, and its ratio to a reference that was timed in turn with it.
 
-    `median_ms` and `reference_median_ms` are raw, over blocks; percentiles are of single calls at one fixed input and None
-    below the number of calls that they need. `ratio` is candidate / reference with its 95 % interval; `ratio_samples` holds
-    every group of blocks in order of time, and `kept` which of them, the quiet ones, made `ratio` (their trimmed mean).
-    `cpu_seconds` is per inference, over all threads.
+    `median_ms` and `reference_median_ms` are raw, over blocks; percentiles are of single calls at one fixed input and
+    None below the number of calls that they need. `ratio` is candidate / reference with its 95 % interval;
+    `ratio_samples` holds every group of blocks in order of time, and `kept` which of them, the quiet ones, made `ratio`
+    (their trimmed mean). `cpu_seconds` is per inference, over all threads.
     """
 
     median_ms: float
@@ -76,15 +76,15 @@ class Latency(_Value):
             if getattr(self, name) is not None:
                 _positive("Latency", name, getattr(self, name))
         if not self.ratio_low <= self.ratio <= self.ratio_high:
-            raise ValueError(f"Latency.ratio {self.ratio} is outside its interval {self.ratio_low} to {self.ratio_high}")
+            raise ValueError(f"Latency.ratio {self.ratio} is outside {self.ratio_low} to {self.ratio_high}")
 
 
 @dataclass(frozen=True)
 class Energy(_Value):
     """Energy of one inference in millijoules with its band, the kind of figure, and what the figure includes.
 
-    `kind`: measured, measured-vendor-model, modelled-calibrated, modelled-generic or declared. `boundary` says where the
-    meter sits (wall, package, ...). Two figures compare only when kind and boundary agree.
+    `kind`: measured, measured-vendor-model, modelled-calibrated, modelled-generic or declared. `boundary` says where
+    the meter sits (wall, package, ...). Two figures compare only when kind and boundary agree.
     """
 
     mj: float
@@ -136,7 +136,7 @@ class Conditions(_Value):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over all that must stay the same for two figures to compare; load, steal and time are left out."""
+        """16 hex digits over all that must agree for two figures to compare: not load, not steal."""
         passing = {"load_start", "load_end", "steal_share", "foreign_share"}
         lasting = {name: value for name, value in self.to_json().items() if name not in passing}
         return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:16]
@@ -144,7 +144,7 @@ class Conditions(_Value):
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that one visit to a device found out about a model file. `peak_memory_mb` is over a null model, in 10^6 bytes."""
+    """All that a device found out about a model file; `peak_memory_mb` is over a null model, in 10^6 bytes."""
 
     latency: Latency
     energy: Energy | Unmeasured

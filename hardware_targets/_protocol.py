@@ -1,20 +1,21 @@
 """How a candidate is timed against a reference. Pure: the two callables and both clocks are passed in.
 
-The session is a row of short groups of four blocks, `R C C R` or `C R R C` by the seed, so that linear drift cancels inside
-a group. A block passes over one slice of the inputs until it has lasted about 10 ms; both sides see the same inputs. A group's
-score is the ratio of its summed times. The result is the 20 % trimmed mean of the log scores over the quiet third of the
-groups, with its 95 % interval; which third is quiet is decided by how long the neighbouring groups took, both sides together.
+The session is a row of short groups of four blocks, `R C C R` or `C R R C` by the seed, so that linear drift cancels
+inside a group. A block passes over one slice of the inputs until it has lasted about 10 ms; both sides see the same
+inputs. A group's score is the ratio of its summed times. The result is the 20 % trimmed mean of the log scores over the
+quiet third of the groups, with its 95 % interval; which third is quiet is decided by how long the neighbouring groups
+took, both sides together.
 
-Why so. On 2 virtual cores shared with other jobs (1-minute load 3 to 5), the ratio of a 0.14 ms to a 1.7 ms network was taken
-in sessions of 3 s. Standard deviation of the ratio between 10 to 12 sessions, in three such rounds:
+Why so. On 2 virtual cores shared with other jobs (1-minute load 3 to 5), the ratio of a 0.14 ms to a 1.7 ms network was
+taken in sessions of 3 s. Standard deviation of the ratio between 10 to 12 sessions, in three such rounds:
 
     16 groups of 25 ms blocks:    mean 1.3-2.2 %   trimmed mean 1.4-2.4 %   median 2.5-2.9 %
     64 groups of 10-15 ms blocks: mean 0.9-2.3 %   trimmed mean 1.2-2.7 %   quiet third 0.4-1.4 %
 
-A neighbour slows both sides for a second or so, and by different factors (here 30 % and 18 %), so whole stretches of a session
-are biased and no centre of all groups recovers the undisturbed ratio; short groups let the quiet stretches be picked. When the
-machine is starved throughout (load 6 on 2 cores) nothing is quiet: sessions then differ by 2 to 4 % whichever way they are
-summed up, and the interval and the warnings of the measurement say so.
+A neighbour slows both sides for a second or so, and by different factors (here 30 % and 18 %), so whole stretches of a
+session are biased and no centre of all groups recovers the undisturbed ratio; short groups let the quiet stretches be
+picked. When the machine is starved throughout (load 6 on 2 cores) nothing is quiet: sessions then differ by 2 to 4 %
+whichever way they are summed up, and the interval and the warnings of the measurement say so.
 """
 
 from __future__ import annotations
@@ -73,12 +74,20 @@ class _Warm:
 
 
 def compare(
-    run_candidate: Run, run_reference: Run, inputs: int, *, seed: int, clock: Clock, cpu_clock: Clock, plan: Plan = Plan()
+    run_candidate: Run,
+    run_reference: Run,
+    inputs: int,
+    *,
+    seed: int,
+    clock: Clock,
+    cpu_clock: Clock,
+    plan: Plan = Plan(),
 ) -> Latency:
     """Time two callables on inputs 0..inputs-1 in turn.
 
-    `clock` is wall time and `cpu_clock` the CPU time of this process, both in nanoseconds. Milliseconds and CPU-seconds of the
-    result are medians over the quiet groups' blocks; percentiles are of single candidate calls at input 0, taken afterwards.
+    `clock` is wall time and `cpu_clock` the CPU time of this process, both in nanoseconds. Milliseconds and CPU-seconds
+    of the result are medians over the quiet groups' blocks; percentiles are of single candidate calls at input 0, taken
+    afterwards.
     """
     candidate = _warm_up(run_candidate, inputs, clock, plan)
     reference = _warm_up(run_reference, inputs, clock, plan)
@@ -154,7 +163,7 @@ def _groups(
 
 
 def _undisturbed(groups: list[_Group], plan: Plan) -> bool:
-    """Whether ALL groups agree well enough to stop: the quiet ones alone would agree in a uniformly busy stretch, too."""
+    """Whether ALL groups agree well enough to stop; the quiet ones alone may agree in a busy stretch, too."""
     return mean_interval([math.log(_score(group)) for group in groups])[1] <= plan.half_width
 
 

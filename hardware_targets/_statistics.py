@@ -8,17 +8,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Student's t, two-sided 97.5 %, by degrees of freedom (any statistics table). A session may stop at either of two looks, so
-# each look may err half as often as a 95 % interval does (Bonferroni); that also covers what choosing quiet groups costs.
+# Student's t, two-sided 97.5 %, by degrees of freedom (any statistics table). A session may stop at either of two
+# looks, so each look may err half as often as a 95 % interval does (Bonferroni); that also covers what choosing quiet
+# groups costs.
 _T = (25.452, 6.205, 4.177, 3.495, 3.163, 2.969, 2.841, 2.752, 2.685, 2.634, 2.593, 2.560, 2.533, 2.510, 2.490)
 _T_MORE = ((20, 2.423), (25, 2.385), (30, 2.360))
 
-# Calls that a percentile needs before MLPerf's early-stopping rule accepts it at 99 % confidence (MLPerf inference rules).
+# Calls that a percentile needs before MLPerf's early-stopping rule accepts it at 99 % confidence (MLPerf inference
+# rules).
 CALLS_NEEDED = {50: 11, 90: 64, 95: 130, 99: 662}
 
 
 def t_two_looks(degrees: int) -> float:
-    """The t quantile for an interval that holds 95 % over two looks; from the next smaller table entry, so never too narrow."""
+    """The t quantile of an interval that holds 95 % over two looks; between entries the wider one."""
     if degrees <= len(_T):
         return _T[degrees - 1]
     return next((value for limit, value in reversed(_T_MORE) if degrees >= limit), _T[-1])
@@ -50,8 +52,8 @@ def drifts(values: Sequence[float]) -> bool:
 def trimmed_interval(values: Sequence[float], share: float = 0.2) -> tuple[float, float]:
     """Trimmed mean and the half-width of its 95 % interval; a burst in single values does not move it.
 
-    `share` of the values is left out at each end and winsorised for the standard error: J. W. Tukey and D. H. McLaughlin,
-    Sankhya A 25 (1963). Needs four values.
+    `share` of the values is left out at each end and winsorised for the standard error: J. W. Tukey and D. H.
+    McLaughlin, Sankhya A 25 (1963). Needs four values.
     """
     ordered = sorted(values)
     count, cut = len(ordered), int(share * len(ordered))
@@ -64,9 +66,9 @@ def trimmed_interval(values: Sequence[float], share: float = 0.2) -> tuple[float
 def quiet(slowness: np.ndarray, slices: np.ndarray, keep: int) -> np.ndarray:
     """A mask of the `keep` groups whose neighbours in time were the least disturbed.
 
-    `slowness` [groups] is the mean log time of each group's blocks, both sides; `slices` [groups] says which inputs it worked
-    on, and only groups with the same inputs are compared. A group is judged by the slower of its two neighbours, never by
-    itself: its own noise then has no part in the choice, and the choice cannot lean its ratio to either side.
+    `slowness` [groups] is the mean log time of each group's blocks, both sides; `slices` [groups] says which inputs it
+    worked on, and only groups with the same inputs are compared. A group is judged by the slower of its two neighbours,
+    never by itself: its own noise then has no part in the choice, and the choice cannot lean its ratio to either side.
     """
     disturbance = slowness.astype(float).copy()
     for part in np.unique(slices):

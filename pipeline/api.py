@@ -290,7 +290,7 @@ def measure(
 ) -> dict[str, Any]:
     """Measure an ONNX file on a target, interleaved with `against` (or with itself, which shows the resolution)."""
     import hardware_targets
-    from pipeline.report import energy_sentence
+    from pipeline.energy_words import energy_sentence
 
     try:
         device = hardware_targets.load(target, threads=threads)

@@ -29,12 +29,9 @@ def fresh(path: Path) -> Iterator[Path]:
 def stored_array(
     path: Path, shape: tuple[int, ...], dtype: np.dtype | type, fill: Callable[[np.ndarray], None]
 ) -> np.ndarray:
-    """The array stored at `path`, made by `fill(array)` when it is not there or has another shape.
-
-    It is mapped copy-on-write: torch wants memory it may write to, and the file stays as it is.
-    """
+    """The array stored at `path`, made by `fill(array)` when it is not there or has another shape."""
     if path.exists():
-        known = np.load(path, mmap_mode="c", allow_pickle=False)
+        known = mapped(path)
         if known.shape == shape and known.dtype == np.dtype(dtype):
             return known
     with fresh(path) as beside:
@@ -42,7 +39,13 @@ def stored_array(
         fill(array)
         array.flush()
         del array
-    return np.load(path, mmap_mode="c", allow_pickle=False)
+    return mapped(path)
+
+
+def mapped(path: Path) -> np.ndarray:
+    """The array of a .npy file, mapped copy-on-write: torch wants memory it may write to; the file stays as it is."""
+    array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+    return array
 
 
 def _remove(path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import yaml
 
 from pipeline.budget import phrase
 from pipeline.metrics import METRICS, QUALITY, text
-from pipeline.report import interval_text
+from pipeline.report import interval_text, sealed_text
 
 if TYPE_CHECKING:
     from pipeline.package import Package
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 # The hub's own names of quality metrics.
 _HUB_NAMES = {"accuracy": "accuracy", "macro_f1": "f1", "mcc": "matthews_correlation"}
 _SHOWN_LABELS = 12
+_NO_LICENCE = (
+    "The licences of the teacher and of the data apply to this model. niwaki does not know them: "
+    "fill in `license` above before you publish it."
+)
 
 
 def card(package: Package) -> str:
@@ -30,12 +35,12 @@ def card(package: Package) -> str:
     record, preprocessing = package.record, package.preprocessing
     return template.substitute(
         metadata=yaml.safe_dump(metadata(package), sort_keys=False, allow_unicode=True),
-        title=f"{package.search}: {record.candidate.student}, trial {record.number}",
+        title=f"{package.search['name']}: {record.candidate.student}, trial {record.number}",
         summary=_summary(package),
         mode="grey (Pillow's mode L)" if preprocessing["channels"] == 1 else "RGB",
         size=preprocessing["size"],
         labels=_labels(package.classes),
-        sha256=(record.artifact or {}).get("sha256"),
+        sha256=package.sha256,
         figures=_figures(package),
         energy=package.energy,
         splits=_splits(package),
@@ -43,31 +48,31 @@ def card(package: Package) -> str:
         made=_made(package),
         parameters=_rows(("parameter", "value"), record.candidate.values),
         limits="\n".join(f"* {sentence}" for sentence in _limits(package)),
-        licence=_licence(package),
+        licence="\n".join(f"* {note}" for note in package.licence_notes or (_NO_LICENCE,)),
     )
 
 
 def metadata(package: Package) -> dict[str, Any]:
     """The card's YAML block; only quality goes into `model-index`, on the split farthest from the search."""
-    split, metrics = _farthest(package)
-    results = [
+    split, figures = _farthest(package)
+    metrics = [
         {"type": _HUB_NAMES.get(name, name), "value": round(value, 6), "name": f"{name} ({split})"}
-        for name, value in metrics.items()
+        for name, value in figures.items()
         if name in QUALITY
     ]
-    dataset = {"type": package.dataset, "name": package.dataset, "split": split}
+    dataset = {"type": _data(package), "name": _data(package), "split": split}
     task = {"type": "image-classification", "name": "Image Classification"}
-    name = f"{package.search}-{package.record.number}"
+    name = f"{package.search['name']}-{package.record.number}"
     return {
         "license": package.licence or "unknown",
         "library_name": "onnx",
         "pipeline_tag": "image-classification",
-        "tags": ["onnx", "image-classification", "model-compression", "niwaki", *_technique_tags(package)],
-        "model-index": [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": results}]}],
+        "tags": ["onnx", "image-classification", "model-compression", "niwaki", *_techniques(package)],
+        "model-index": [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}],
     }
 
 
-def _technique_tags(package: Package) -> list[str]:
+def _techniques(package: Package) -> list[str]:
     candidate = package.record.candidate
     tags = ["knowledge-distillation"] if candidate.section("distill") else []
     tags += ["pruning"] if candidate.section("prune").get("ratio") else []
@@ -75,79 +80,80 @@ def _technique_tags(package: Package) -> list[str]:
 
 
 def _farthest(package: Package) -> tuple[str, Mapping[str, float]]:
-    return ("selection", package.selection_metrics) if package.test_metrics is None else ("test", package.test_metrics)
+    """The split whose figures the search and the pick have influenced least, with these figures."""
+    return ("selection", package.selection["metrics"]) if package.test is None else ("test", package.test["metrics"])
+
+
+def _data(package: Package) -> str:
+    return Path(str(package.search["data"])).name
 
 
 def _summary(package: Package) -> str:
-    record, teacher = package.record, package.teacher_metrics
-    speedup = text("speedup", record.metrics.get("speedup"))
-    split, metrics = _farthest(package)
-    said = f"An image classifier for {package.dataset}, {text('size_mb', record.metrics.get('size_mb'))}"
-    said += f" against its teacher's {text('size_mb', teacher.get('size_mb'))}, {speedup} as fast on {package.target}, "
-    return said + f"{package.quality} {text(package.quality, metrics.get(package.quality))} on {split}."
+    found, quality = package.record.metrics, package.quality
+    split, figures = _farthest(package)
+    size, whole = text("size_mb", found.get("size_mb")), text("size_mb", package.teacher.get("size_mb"))
+    faster = f"{text('speedup', found.get('speedup'))} as fast on {package.search['target']}"
+    head = f"An image classifier for {_data(package)}: {size} (its teacher: {whole})"
+    return f"{head}, {faster}, {quality} {text(quality, figures.get(quality))} on {split}."
 
 
 def _figures(package: Package) -> str:
-    record, teacher = package.record, package.teacher_metrics
-    names = [name for name in METRICS if name in record.metrics or name in teacher]
+    record, teacher = package.record, package.teacher
     rows = []
-    for name in names:
+    for name in (name for name in METRICS if name in record.metrics or name in teacher):
         own = text(name, record.metrics.get(name)) + interval_text(name, record.intervals.get(name))
         others = text(name, teacher.get(name)) + interval_text(name, package.teacher_intervals.get(name))
-        kind = f" Kind: {record.energy_kind}." if name == "energy_mj" else ""
-        split = " (validation)" if name in QUALITY else ""
-        rows.append((f"{name}{split}", own, others, f"{METRICS[name].means}{'.' if kind else ''}{kind}"))
+        kind = f"; kind: {record.energy_kind}" if name == "energy_mj" else ""
+        split = " on validation" if name in QUALITY else ""
+        rows.append((name + split, own, others, METRICS[name].means + kind))
     return _rows(("figure", "this model", "teacher", "what it is"), rows)
 
 
 def _splits(package: Package) -> str:
-    quality = package.quality
-    intervals, chosen = package.record.intervals.get(quality), package.selection_intervals.get(quality)
+    quality, test = package.quality, package.test
+
+    def shown(row: Mapping[str, Any]) -> str:
+        return text(quality, row["metrics"].get(quality)) + interval_text(quality, row["intervals"].get(quality))
+
+    ours = {"metrics": package.record.metrics, "intervals": package.record.intervals}
+    theirs = {"metrics": package.teacher, "intervals": package.teacher_intervals}
     rows = [
-        ("validation", "guided the search", package.record.metrics, package.teacher_metrics, intervals),
-        ("selection", "chose among the front", package.selection_metrics, package.teacher_selection_metrics, chosen),
+        ("validation", "guided the search", shown(ours), shown(theirs)),
+        ("selection", "chose among the front; not seen by the search", shown(package.selection), "-"),
     ]
-    if package.test_metrics is not None:
-        rows.append(("test", "chose nothing", package.test_metrics, package.teacher_test_metrics, None))
-    cells = [
-        (split, role, text(quality, own.get(quality)) + interval_text(quality, pair), text(quality, other.get(quality)))
-        for split, role, own, other, pair in rows
-    ]
-    return _rows(("split", "what it did", f"{quality}, this model", "teacher"), cells)
+    if test is not None:
+        own, other = (sealed_text(quality, test[of].get(quality), test["rows"]) for of in ("metrics", "teacher"))
+        role = f"chose nothing; {test['rows']} rows, scored once, {test['date'][:10]}"
+        rows.append(("test", role, own, other))
+    return _rows(("split", "what it did", f"{quality}, this model", "teacher"), rows)
 
 
 def _hardware(package: Package) -> str:
-    conditions = (package.record.measurement or {}).get("conditions") or {}
+    conditions = (package.record.measurement or {}).get("conditions") or package.search.get("hardware") or {}
     known = [(name, value) for name, value in conditions.items() if isinstance(value, str | int | float | bool)]
-    return _rows(("condition", "value"), [("target", package.target), *known])
+    return _rows(("condition", "value"), [("target", package.search["target"]), *known])
 
 
 def _made(package: Package) -> str:
     chosen = f"for {phrase(package.budget)}" if package.budget else "without a budget"
-    said = f"Trial {package.record.number} of the niwaki search `{package.search}`, "
-    said += f"picked on {package.created[:10]} {chosen}{' as the knee of the front' if package.knee else ''}."
-    if package.ties:
-        numbers = ", ".join(str(number) for number in package.ties)
+    knee = ", as the knee of the front" if package.choice.get("knee") else ""
+    name, trials = package.search["name"], package.search["trials"]
+    said = f"Trial {package.record.number} of the {trials} trials of the niwaki search `{name}`, "
+    said += f"picked on {package.created[:10]} {chosen}{knee}."
+    if ties := package.choice.get("ties"):
+        numbers = ", ".join(str(number) for number in ties)
         said += f" A paired test on the selection slice cannot tell its {package.quality} from that of trial {numbers}."
-    if package.config:
-        settings = yaml.safe_dump(dict(package.config), sort_keys=False, allow_unicode=True)
-        said += f"\n\n```yaml\n{settings}```"
     return said
 
 
 def _limits(package: Package) -> Iterable[str]:
-    yield f"It learned from {package.dataset}; on other images its quality is not known."
-    yield f"Latency and energy hold for {package.target} under the conditions above, and for no other machine."
-    yield "It answers with one of its labels whatever the image shows."
-    if package.test_metrics is None:
-        yield "It was not scored on a test split; the selection slice helped to choose it, so its figure is a little high."
+    yield f"It learned from {_data(package)}; on other images its quality is not known."
+    yield f"Latency and energy hold for {package.search['target']} as described above, and for no other machine."
+    yield "It answers with one of its labels, whatever the image shows."
+    if package.test is None:
+        yield "It was not scored on a test split; the selection slice helped to choose it: its figure is a little high."
     if package.record.test_seen:
         yield "The test split had been scored before this trial ran; its test figure is not that of an unseen split."
-
-
-def _licence(package: Package) -> str:
-    notes = "\n".join(f"* {note}" for note in package.licence_notes)
-    return f"\n## Licence\n\n{notes}\n" if notes else ""
 
 
 def _labels(classes: Sequence[str]) -> str:

@@ -82,6 +82,7 @@ class TeacherTraining(_Strict):
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     augment: Literal["none", "shift", "flip_shift"] = "shift"
+    precision: Literal["auto", "float32", "bf16"] = "auto"  # auto: bf16 where this machine gains by it
     seed: int = 0
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,49 +25,49 @@ FILES = ("model.onnx", "preprocessor.json", "labels.json", "predict.py", "pick.j
 
 @dataclass(frozen=True)
 class Package:
-    """Everything that goes into a picked folder.
+    """Everything that goes into a picked folder. `record`, `teacher` and their intervals are on validation.
 
-    `preprocessing` is {"size", "channels", "mean", "std", "resample"}; `classes` are label names by index. Figures of
-    `record` and `teacher_metrics` are on validation; `selection_metrics` and `test_metrics` are of the same file on
-    splits that the search did not see. `dataset` and `config` are shown on the card: keep paths of the machine out.
+    `preprocessing`: size, channels, mean, std, resample. `selection`: {rows, metrics, intervals} of the same file.
+    `test`: {rows, date, metrics, teacher}, the sealed figures of this file and of the teacher by metric.
+    `choice`: {ties, fastest_tie, knee, alias}.
+    `search`: {name, data, rows, trials, target, threads, hardware, teacher}.
     """
 
     record: TrialRecord
     model: Path
     preprocessing: Mapping[str, Any]
     classes: Sequence[str]
-    search: str
     quality: str
-    dataset: str
-    target: str
-    teacher_metrics: Mapping[str, float]
-    selection_metrics: Mapping[str, float]
+    teacher: Mapping[str, float]
+    teacher_intervals: Mapping[str, Sequence[float]]
+    selection: Mapping[str, Any]
+    budget: Mapping[str, float]
+    choice: Mapping[str, Any]
+    search: Mapping[str, Any]
     energy: str  # the sentence of pipeline.energy_words
-    created: str  # ISO 8601
-    teacher_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    teacher_selection_metrics: Mapping[str, float] = field(default_factory=dict)
-    selection_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    test_metrics: Mapping[str, float] | None = None
-    teacher_test_metrics: Mapping[str, float] = field(default_factory=dict)
-    budget: Mapping[str, float] = field(default_factory=dict)
-    knee: bool = False
-    ties: Sequence[int] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
+    test: Mapping[str, Any] | None = None
     licence: str | None = None  # a Hugging Face licence identifier, e.g. apache-2.0
     licence_notes: Sequence[str] = ()
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def sha256(self) -> str:
+        """Of the file that was measured."""
+        return str((self.record.artifact or {}).get("sha256"))
 
 
-def write_package(out: Path, package: Package) -> Path:
-    """Make the folder `out` whole or not at all; an earlier pick is replaced.
+def write_package(out: Path, **parts: Any) -> Path:
+    """Make the folder `out` whole or not at all, of the `parts` that Package names; an earlier pick is replaced.
 
     Errors: ConfigError when something else stands there, when `out` cannot be written, or when the model's bytes are
     not those that were measured.
     """
+    package = Package(**parts)
     check_out(out)
     check_model(package)
     try:
         with fresh(out.absolute()) as beside:
-            beside.mkdir(parents=True)
+            beside.mkdir()
             _fill(beside, package)
     except OSError as error:
         raise ConfigError(
@@ -78,7 +79,7 @@ def write_package(out: Path, package: Package) -> Path:
 def check_out(out: Path) -> None:
     """Refuse a place that holds anything but an earlier pick, before any work is done. Errors: ConfigError."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise ConfigError(f"{out} is no folder; give a new folder with --out")
+        raise ConfigError(f"{out} is no folder of its own; give a new folder with --out")
     if not out.exists() or not any(out.iterdir()):
         return
     if not is_pick(out):
@@ -101,15 +102,13 @@ def is_pick(folder: Path) -> bool:
 
 def check_model(package: Package) -> None:
     """The file must be the one whose figures the card gives. Errors: ConfigError."""
-    number, measured = package.record.number, (package.record.artifact or {}).get("sha256")
+    number, again = package.record.number, f"niwaki rerun {package.search['name']} {package.record.number}"
     if not package.model.is_file():
-        raise ConfigError(
-            f"the model of trial {number} is no longer on disk; make it again: niwaki rerun {package.search} {number}"
-        )
-    if measured != sha256_of(package.model):
+        raise ConfigError(f"the model file of trial {number} is gone; make it again: {again}")
+    if package.sha256 != sha256_of(package.model):
         raise ConfigError(
             f"the model of trial {number} is not the file that was measured (its SHA-256 differs); "
-            f"make it again: niwaki rerun {package.search} {number}"
+            f"make it again: {again}"
         )
 
 
@@ -118,36 +117,38 @@ def pick_json(package: Package) -> dict[str, Any]:
     record = package.record
     return {
         MARK: 1,
-        "search": package.search,
-        "trial": record.number,
         "created": package.created,
-        "target": package.target,
-        "dataset": package.dataset,
-        "quality": package.quality,
-        "budget": dict(package.budget),
-        "knee": package.knee,
-        "ties": list(package.ties),
-        "sha256": (record.artifact or {}).get("sha256"),
+        "search": without_paths(package.search),
+        "trial": record.number,
         "parameters": record.candidate.flat(),
         "seed": record.candidate.seed,
-        "metrics": {
-            "validation": dict(record.metrics),
-            "selection": dict(package.selection_metrics),
-            "test": None if package.test_metrics is None else dict(package.test_metrics),
-        },
-        "intervals": {
-            "validation": {name: list(pair) for name, pair in record.intervals.items()},
-            "selection": {name: list(pair) for name, pair in package.selection_intervals.items()},
-        },
+        "sha256": package.sha256,
+        "budget": dict(package.budget),
+        "choice": dict(package.choice),
+        "quality": package.quality,
+        "metrics": dict(record.metrics),
+        "intervals": {name: list(pair) for name, pair in record.intervals.items()},
+        "selection": dict(package.selection),
+        "test": None if package.test is None else dict(package.test),
         "teacher": {
-            "validation": dict(package.teacher_metrics),
-            "selection": dict(package.teacher_selection_metrics),
-            "test": dict(package.teacher_test_metrics),
+            "metrics": dict(package.teacher),
+            "intervals": {name: list(pair) for name, pair in package.teacher_intervals.items()},
         },
         "energy": {"kind": record.energy_kind, "says": package.energy},
         "measurement": record.measurement,
-        "config": dict(package.config),
+        "test_seen": record.test_seen,
     }
+
+
+def without_paths(value: Any) -> Any:
+    """The same data with the last part only of every absolute path: the folder may be published, the machine not."""
+    if isinstance(value, Mapping):
+        return {key: without_paths(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_paths(item) for item in value]
+    if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
+        return Path(value).name
+    return value
 
 
 def _fill(folder: Path, package: Package) -> None:

@@ -192,10 +192,10 @@ def _knee_axis(name: str, points: Sequence[TrialRecord]) -> Array:
 
 
 def _plane(costs: Array) -> Array:
-    """Normal of the plane through each objective's best point; the even one where those points span no plane."""
+    """Normal of the plane through each objective's best point; the even one where that plane slopes the wrong way.
+
+    The smallest solution: where one point is the best in two costs that go together, these share one weight.
+    """
     even = np.ones(costs.shape[1])
-    best = costs[np.argmin(costs, axis=0)]
-    if abs(np.linalg.det(best)) < 1e-9:
-        return even
-    normal: Array = np.linalg.solve(best, even)
+    normal: Array = np.linalg.lstsq(costs[np.argmin(costs, axis=0)], even)[0]
     return normal if (normal > 0).all() else even

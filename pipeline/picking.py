@@ -11,12 +11,13 @@ import numpy as np
 from pipeline import tracking, workbench
 from pipeline.budget import budget_alias
 from pipeline.choose import Choice, choose
+from pipeline.energy_words import energy_sentence
 from pipeline.errors import ConfigError, NothingFits
 from pipeline.findings import config_of, find
 from pipeline.metrics import text
 from pipeline.package import write_package
 from pipeline.record import TrialRecord, read_json
-from pipeline.report import FrontReport, energy_sentence
+from pipeline.report import FrontReport
 from pipeline.selection import rescore
 from pipeline.workspace import Workspace
 

@@ -90,4 +90,5 @@ def _all(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 def _over(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Quotient, 0 where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+    quotient: np.ndarray = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+    return quotient

@@ -17,6 +17,7 @@ from pipeline.arrays import fresh
 from pipeline.energy_words import MARKS, energy_sentence
 from pipeline.metrics import METRICS, text
 from pipeline.record import TrialRecord, write_json
+from pipeline.statistics import wilson
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,7 +28,7 @@ class FrontReport:
     """What a report shows; figures are on validation unless they are in `test`.
 
     `indistinguishable` maps a front trial to those front trials whose quality a paired test cannot tell from its own.
-    `test` holds the sealed figures: {"created": date, "teacher": {metric: value}, "trials": {"12": {metric: value}}}.
+    `test` holds the sealed figures: {"created", "rows", "teacher": {metric: value}, "trials": {"12": {metric: value}}}.
     """
 
     name: str
@@ -75,7 +76,7 @@ def footnotes(report: FrontReport) -> list[str]:
     if any(report.indistinguishable.get(number) for number in report.front_numbers):
         notes.append(f"≈: front trials whose {report.quality} a paired test cannot tell from this one's.")
     if report.test is not None:
-        notes.append(f"test: scored once, {str(report.test.get('created', ''))[:10]}; it chose nothing.")
+        notes.append(f"test: {report.test['rows']} rows, scored once, {report.test['created'][:10]}; it chose nothing.")
     return notes
 
 
@@ -99,7 +100,7 @@ def columns(report: FrontReport) -> list[tuple[str, list[str]]]:
         ("≈", ["", *(_others(report.indistinguishable.get(record.number, ())) for record in front)]),
     ]
     if report.test is not None:
-        table.append(("test", [text(report.quality, value) for value in _test_values(report)]))
+        table.append(("test", _test_cells(report, report.test)))
     return [(head, cells) for head, cells in table if head not in ("energy", "≈") or {*cells} - {"", "-"}]
 
 
@@ -114,11 +115,11 @@ def table(report: FrontReport) -> Table:
     shown.title_justify = shown.caption_justify = "left"
     parts = columns(report)
     for head, _ in parts:
-        wide = head in (report.quality, "of teacher", "speedup")
+        wide = head in (report.quality, "of teacher", "speedup", "test")
         shown.add_column(head, justify="left" if head in ("student", "scheme", "≈") else "right", no_wrap=not wide)
     for index in range(len(report.front_numbers) + 1):
-        # Text: the brackets of an interval are not markup; a narrow terminal breaks before them, not inside.
-        cells = [Text(cells[index].replace(", ", ",\u00a0")) for _, cells in parts]
+        # Text: the brackets of an interval are not markup. No space inside: a narrow terminal breaks before them.
+        cells = [Text(cells[index].replace(", ", ",")) for _, cells in parts]
         shown.add_row(*cells, style="dim" if index == 0 else None, end_section=index == 0)
     return shown
 
@@ -169,6 +170,16 @@ def to_csv(report: FrontReport) -> str:
     return out.getvalue()
 
 
+def write_report(report: FrontReport, folder: Path) -> list[Path]:
+    """Write front.json, front.csv, front.png and front.html into `folder`, each whole or not at all."""
+    from pipeline.report_page import write_page
+
+    paths = [folder / f"front.{ending}" for ending in ("json", "csv", "png", "html")]
+    for path, write in zip(paths, (write_json_report, write_csv, write_png, write_page), strict=True):
+        write(report, path)
+    return paths
+
+
 def write_json_report(report: FrontReport, path: Path) -> None:
     """Write front.json, whole or not at all."""
     write_json(path, to_json(report))
@@ -196,6 +207,13 @@ def interval_text(name: str, pair: Sequence[float] | None) -> str:
     return f" [{low}, {high}]"
 
 
+def sealed_text(name: str, value: float | None, rows: int) -> str:
+    """A quality on `rows` test rows; accuracy with its Wilson interval, which needs no more than the two."""
+    if value is None or name != "accuracy":
+        return text(name, value)
+    return text(name, value) + interval_text(name, wilson(round(value * rows), rows))
+
+
 def _quality(name: str, metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> str:
     return text(name, metrics.get(name)) + interval_text(name, intervals.get(name))
 
@@ -221,11 +239,10 @@ def _others(numbers: Sequence[int], most: int = 4) -> str:
     return " ".join(str(number) for number in numbers[:most]) + more
 
 
-def _test_values(report: FrontReport) -> list[float | None]:
-    test = report.test or {}
-    trials = test.get("trials", {})
-    found = [test.get("teacher", {}), *(trials.get(str(number), {}) for number in report.front_numbers)]
-    return [figures.get(report.quality) for figures in found]
+def _test_cells(report: FrontReport, test: Mapping[str, Any]) -> list[str]:
+    # A trial that joined the front after the seal has no figure.
+    found = [test["teacher"], *(test["trials"].get(str(number), {}) for number in report.front_numbers)]
+    return [sealed_text(report.quality, figures.get(report.quality), test["rows"]) for figures in found]
 
 
 def _front_json(report: FrontReport, record: TrialRecord) -> dict[str, Any]:

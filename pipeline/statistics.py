@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.quality import confusion, scores
+from pipeline.quality import _all
 
 Answers = NDArray[np.integer[Any]]  # class indices, one per row
-Score = Callable[[Answers, Answers], float]  # (labels, predictions) -> quality
+Counts = NDArray[np.float64]
+Scores = Callable[[Counts], Counts]  # confusion matrices [B, K, K] -> qualities [B]
 
 ALPHA = 0.05  # a paired test tells two models apart below this probability; intervals hold 1 - ALPHA
 RESAMPLES = 1000  # bootstrap draws: the ends of a 95 % interval then vary by about a tenth of its width
@@ -54,7 +55,7 @@ def mcnemar_exact(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) ->
 
 
 def paired_bootstrap(
-    metric_fn: Score, labels: Answers, pred_a: Answers, pred_b: Answers, seed: int = 0, resamples: int = RESAMPLES
+    metric_fn: Scores, labels: Answers, pred_a: Answers, pred_b: Answers, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
     """95 % percentile interval of `metric(a) - metric(b)` over resampled rows, the same rows for both.
 
@@ -62,16 +63,14 @@ def paired_bootstrap(
     """
     labels, pred_a = _paired(labels, pred_a)
     labels, pred_b = _paired(labels, pred_b)
-
     if len(labels) == 0:
         raise ValueError("a bootstrap needs at least one row; give labels and predictions")
-    random = np.random.default_rng(seed)
-
-    def difference() -> float:
-        rows = random.integers(0, len(labels), len(labels))
-        return metric_fn(labels[rows], pred_a[rows]) - metric_fn(labels[rows], pred_b[rows])
-
-    low, high = np.quantile([difference() for _ in range(resamples)], [ALPHA / 2, 1 - ALPHA / 2])
+    classes = int(max(labels.max(), pred_a.max(), pred_b.max())) + 1
+    # Rows with the same label and the same two answers are alike: drawing how many of each kind is drawing the rows.
+    triples, counts = np.unique(np.stack([labels, pred_a, pred_b]), axis=1, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(labels), counts / len(labels), size=resamples).astype(float)
+    a, b = (metric_fn(_matrices(drawn, triples[0], answers, classes)) for answers in triples[1:])
+    low, high = np.quantile(a - b, [ALPHA / 2, 1 - ALPHA / 2])
     return float(low), float(high)
 
 
@@ -79,13 +78,15 @@ def tell_apart(metric: str, labels: Answers, pred_a: Answers, pred_b: Answers) -
     """Whether a paired test on these rows tells two models' quality apart: McNemar's for accuracy, else bootstrap."""
     if metric == "accuracy":
         return mcnemar_exact(np.asarray(pred_a) == labels, np.asarray(pred_b) == labels) < ALPHA
-    classes = int(max(np.max(labels), np.max(pred_a), np.max(pred_b))) + 1
-
-    def score(rows: Answers, answers: Answers) -> float:
-        return scores(confusion(rows, answers, classes))[metric]
-
-    low, high = paired_bootstrap(score, labels, pred_a, pred_b)
+    low, high = paired_bootstrap(lambda counts: _all(counts)[metric], labels, pred_a, pred_b)
     return not low <= 0 <= high
+
+
+def _matrices(drawn: Counts, labels: Answers, answers: Answers, classes: int) -> Counts:
+    """Confusion matrices [B, K, K] of draws [B, kinds of row]; rows of a matrix are the labels."""
+    places = np.zeros((len(labels), classes * classes))
+    places[np.arange(len(labels)), labels * classes + answers] = 1
+    return (drawn @ places).reshape(-1, classes, classes)
 
 
 def _paired(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -93,7 +93,7 @@ def fit(
     learning_rate: float,
     weight_decay: float,
     seed: int,
-    on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
+    on_epoch: Callable[[int, float], None] = lambda _, __: None,
     deadline: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     precision: Precision = "auto",
@@ -108,7 +108,7 @@ def fit(
     optimizer = _optimizer(module, learning_rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)
     steps, step = epochs * images.steps, 0
-    low = computes_bf16() if precision == "auto" else precision == "bf16"
+    low = pays_in_bf16(module) if precision == "auto" else precision == "bf16"
     module.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -166,6 +166,16 @@ def computes_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 natively; elsewhere it is emulated and slower than float32."""
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
+
+
+def pays_in_bf16(module: nn.Module) -> bool:
+    """Whether training `module` here is faster under bf16 autocast: native bf16, and mostly plain convolutions."""
+    # Measured on 2 cores with avx512_bf16, batch 128, channels last, milliseconds per step float32 -> bf16: plain
+    # convnets 60 -> 37, 193 -> 98 and a 49 M MACs ResNet 575 -> 196; depthwise-separable ones 38 -> 52 and 101 -> 92;
+    # a transformer of width 96 210 -> 294. Where the work is not plain convolution, the casts eat the gain.
+    dense = [m for m in module.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.kernel_size != (1, 1)]
+    share = sum(m.weight.numel() for m in dense) / max(1, sum(p.numel() for p in module.parameters()))
+    return computes_bf16() and share > 0.5
 
 
 def check_precision(precision: str) -> None:

@@ -23,7 +23,7 @@ DOORS = {
     "torch_pruning": {"pipeline/stages/prune.py"},
     "transformers": {"pipeline/teacher.py"},
     "datasets": {"pipeline/tasks/_sources.py"},
-    "plotly": {"pipeline/report_page.py"},
+    "plotly": {"pipeline/report_charts.py", "pipeline/report_page.py"},
     "typer": {"pipeline/cli.py"},
 }
 

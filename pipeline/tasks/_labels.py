@@ -74,8 +74,8 @@ def check_labels(raw: Sequence[Any], split: str, column: str) -> None:
     odd = next((value for value in raw if not isinstance(value, (str, int))), None)
     if odd is not None:
         raise ConfigError(
-            f"column {column!r} of {split} holds {type(odd).__name__} values such as {str(odd)[:40]!r}; labels are text or "
-            "whole numbers. Name the right column in `task.label`"
+            f"column {column!r} of {split} holds {type(odd).__name__} values such as {str(odd)[:40]!r}; labels are "
+            "text or whole numbers. Name the right column in `task.label`"
         )
 
 

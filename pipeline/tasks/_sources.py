@@ -1,4 +1,4 @@
-"""Where rows come from: the hub, a local folder, scikit-learn. A split is opened when it is asked for, and not before."""
+"""Where rows come from: the hub, a local folder, scikit-learn. A split is opened when it is asked for, not before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ READERS = {".parquet": "from_parquet", ".csv": "from_csv", ".arrow": "from_file"
 class Rows:
     """One split as its source has it, no image decoded.
 
-    `encoded(rows)` yields an image file's bytes, or uint8 [H, W], for each of these row numbers; None for an empty cell.
+    `encoded(rows)` yields for each of these row numbers an image file's bytes, or uint8 [H, W]; None for an empty
+    cell.
     """
 
     split: str
@@ -59,8 +60,8 @@ def open_source(config: TaskConfig, cache: Path) -> Source:
     places = _files(data) if data.source == "folder" else _hub_splits(data)
     if "train" not in places:
         raise ConfigError(
-            f"no training rows in {data.path or data.name!r}: there are {', '.join(_all_names(places)) or 'no splits'}; "
-            "name a file train.parquet, or say which it is: `splits: {train: NAME}`"
+            f"no training rows in {data.path or data.name!r}: there are {', '.join(_all_names(places)) or 'none'}. "
+            "Name a file train.parquet, or say which it is: `splits: {train: NAME}`"
         )
     read = _read_files if data.source == "folder" else _read_hub
     return {split: _opener(read, data, place, split, config, cache) for split, place in places.items()}
@@ -80,7 +81,9 @@ def _files(data: DataConfig) -> dict[str, list[Path]]:
         return {split: [_readable(_inside(root, name))] for split, name in data.splits.items()}
     files = sorted(path for path in root.iterdir() if path.suffix in READERS)
     if not files:
-        raise ConfigError(f"{root} holds no .parquet, .csv or .arrow file; give the folder that does in `task.data.path`")
+        raise ConfigError(
+            f"{root} holds no .parquet, .csv or .arrow file; give the folder that does in `task.data.path`"
+        )
     found = {split: [path for path in files if path.stem.startswith(known)] for split, known in PREFIXES.items()}
     return {split: paths for split, paths in found.items() if paths} or {"": files}
 
@@ -162,7 +165,9 @@ def _hub(data: DataConfig) -> Iterator[None]:
             "Check the connection, or give a local copy: `data: {source: folder, path: ...}`"
         ) from error
     except ValueError as error:
-        raise ConfigError(f"data set {data.name!r} cannot be opened: {_first_line(error)}; check `task.data`") from error
+        raise ConfigError(
+            f"data set {data.name!r} cannot be opened: {_first_line(error)}; check `task.data`"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -218,7 +223,7 @@ def _file_bytes(value: Any, folder: Path) -> bytes | None:
     """The image file in one cell: its bytes, a path relative to the table's folder, or a mapping with either."""
     if isinstance(value, dict):
         value = value["bytes"] if value.get("bytes") is not None else value.get("path")
-    if not isinstance(value, str):
+    if value is None or isinstance(value, bytes):
         return value
     try:
         return (folder / value).read_bytes()

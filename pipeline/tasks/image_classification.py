@@ -31,7 +31,7 @@ class Task:
     """A labelled set of images; nothing is read before it is asked for, and `test` not before it is asked for by name.
 
     `selection` is always cut from train and is for finalists only; validation and test are cut from train, stratified,
-    where the data bring none. `limit_rows` keeps a stratified part of a split; train's holds for all that is cut from it.
+    where the data bring none. `limit_rows` keeps a stratified part of a split; that of train counts before the cuts.
     """
 
     def __init__(self, config: TaskConfig, cache: Path) -> None:
@@ -107,7 +107,10 @@ class Task:
             with fresh(folder) as beside:
                 save_feeds(
                     beside,
-                    ({"pixels": normalise(pixels[row : row + 1], self.mean, self.std)} for row in self._some(split, count)),
+                    (
+                        {"pixels": normalise(pixels[row : row + 1], self.mean, self.std)}
+                        for row in self._some(split, count)
+                    ),
                 )
         return folder
 
@@ -148,7 +151,9 @@ class Task:
         weights = self.config.class_weights
         for name, weight in weights.items() if isinstance(weights, dict) else ():
             if name not in self.classes:
-                raise ConfigError(f"`task.class_weights` names no class of the task: {name!r}{near(name, self.classes)}")
+                raise ConfigError(
+                    f"`task.class_weights` names no class of the task: {name!r}{near(name, self.classes)}"
+                )
             if not weight > 0:
                 raise ConfigError(f"`task.class_weights` gives {name!r} {weight:g}; a weight is above 0")
 
@@ -208,7 +213,8 @@ class Task:
         return self._cut[split]
 
     def _some(self, split: str, count: int) -> np.ndarray:
-        return stratified(self.labels(split), count, SEED)
+        chosen: np.ndarray = stratified(self.labels(split), count, SEED)
+        return chosen
 
     def _digest(self, split: str) -> str:
         home = self._home(split)

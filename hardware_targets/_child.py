@@ -1,0 +1,151 @@
+"""The measuring process: `python -m hardware_targets._child JOB.json`, started by `_spawn.run_child`.
+
+It reads its job from a file and leaves `result.json` (or `error.json`) and arrays beside it. It dies with its parent:
+the parent holds the other end of stdin, and the kernel closes it however the parent ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardware_targets._conditions import read_conditions, snapshot
+from hardware_targets._errors import TargetError
+from hardware_targets._feeds import load_feeds
+from hardware_targets._lock import device_lock
+from hardware_targets._parts import build
+from hardware_targets._protocol import compare
+from hardware_targets._roles import Runtime, Session
+
+MOST_INPUTS = 200
+_MEMORY_CALLS = 3
+
+Job = Mapping[str, Any]
+
+
+def main(path: Path) -> int:
+    """Do the job; exit code 0, or 1 with `error.json`."""
+    job: Job = json.loads(path.read_text(encoding="utf-8"))
+    tasks = {"inputs": _inputs, "memory": _memory, "measure": _measure, "predict": _predict}
+    try:
+        result = tasks[job["task"]](job, build("runtime", job["runtime"]))
+    except TargetError as error:
+        _write(path.with_name("error.json"), {"kind": type(error).__name__, "sentence": str(error)})
+        return 1
+    _write(path.with_name("result.json"), result)
+    return 0
+
+
+def die_with_parent() -> None:
+    """Watch stdin; its end is the parent's end."""
+
+    def watch() -> None:
+        while os.read(0, 1):  # not sys.stdin: its lock would be held while the interpreter shuts down
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _inputs(job: Job, runtime: Runtime) -> list[dict[str, Any]]:
+    return [asdict(item) for item in runtime.load(Path(job["model"]), job["threads"]).inputs]
+
+
+def _memory(job: Job, runtime: Runtime) -> dict[str, Any]:
+    return {"peak_bytes": _load_alone(job, runtime)[1]}
+
+
+def _load_alone(job: Job, runtime: Runtime) -> tuple[Session, int | None]:
+    """The candidate, loaded and called a few times, and the peak memory of this process so far."""
+    feeds = load_feeds(Path(job["feeds"]))
+    session = runtime.load(Path(job["model"]), job["threads"])
+    for place in range(_MEMORY_CALLS):
+        session.run(feeds[place % len(feeds)])
+    return session, _peak_bytes()
+
+
+def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
+    candidate, peak = _load_alone(job, runtime)
+    reference = runtime.load(Path(job["reference"]), job["threads"])
+    ours, theirs = _rows(job["feeds"]), _rows(job["reference_feeds"])
+    if len(ours) != len(theirs):
+        raise TargetError(
+            f"the candidate's feeds have {len(ours)} rows, the reference's {len(theirs)}; give the same rows to both"
+        )
+    for run, feeds in ((candidate.run, ours), (reference.run, theirs)):
+        run(feeds[0])  # a feed that does not fit is told before the device is locked
+    with device_lock(Path(job["lock"]), job["lock_wait_s"]):
+        gc.disable()
+        before = snapshot()
+        latency = compare(
+            lambda row: candidate.run(ours[row]),
+            lambda row: reference.run(theirs[row]),
+            len(ours),
+            seed=job["seed"],
+            clock=time.perf_counter_ns,
+            cpu_clock=time.process_time_ns,
+        )
+        after = snapshot()
+        gc.enable()
+    conditions = read_conditions(
+        runtime=runtime.name, runtime_version=runtime.version(), threads=job["threads"], before=before, after=after
+    )
+    return {"peak_bytes": peak, "latency": latency.to_json(), "conditions": conditions.to_json()}
+
+
+def _predict(job: Job, runtime: Runtime) -> dict[str, Any]:
+    session = runtime.load(Path(job["model"]), job["threads"])
+    feeds = load_feeds(Path(job["feeds"]))
+    rows = [session.run(feed)[0] for feed in feeds]
+    if len({row.shape for row in rows}) > 1:
+        raise TargetError(
+            f"{job['model']} gives outputs of different shapes for different rows, which make no array; "
+            "give a model whose first output has one shape"
+        )
+    batched = rows[0].ndim > 0 and rows[0].shape[0] == 1
+    np.save(Path(job["rows"]), np.concatenate(rows) if batched else np.stack(rows), allow_pickle=False)
+    return {"rows": len(rows)}
+
+
+def _rows(folder: str) -> list[dict[str, np.ndarray]]:
+    """At most 200 rows, evenly over the folder, the same for every candidate; copied: no page fault is timed."""
+    feeds = load_feeds(Path(folder))
+    places = np.unique(np.linspace(0, len(feeds) - 1, min(MOST_INPUTS, len(feeds))).round().astype(int))
+    return [{name: value.copy() for name, value in feeds[int(place)].items()} for place in places]
+
+
+def _peak_bytes() -> int | None:
+    """The largest resident size so far, from /proc or else getrusage; None where neither is."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return _peak_by_rusage()
+
+
+def _peak_by_rusage() -> int | None:
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): bytes on macOS, kilobytes elsewhere
+
+
+def _write(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    sys.exit(main(Path(sys.argv[1])))

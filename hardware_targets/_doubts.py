@@ -1,0 +1,27 @@
+"""What speaks against a figure, as sentences with the remedy. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from hardware_targets._measurement import Conditions, Latency
+
+WIDEST = 0.015  # half-width of the log ratio that a trial's figure should not exceed
+STEAL = 0.005
+FOREIGN = 0.02
+
+
+def doubts(latency: Latency, conditions: Conditions) -> Iterator[str]:
+    """Sentences about an unsteady, imprecise or disturbed measurement."""
+    half = math.log(latency.ratio_high / latency.ratio_low) / 2
+    if not latency.steady:
+        yield "the warm-up ended while times still drifted; measure again when the machine has settled"
+    if half > WIDEST:
+        yield f"the ratio is known to +-{half:.1%} only; measure again on a quieter machine"
+    if conditions.steal_share is not None and conditions.steal_share > STEAL:
+        share = f"{conditions.steal_share:.1%}"
+        yield f"the hypervisor withheld {share} of the processor time; measure again when its host is quieter"
+    if conditions.foreign_share is not None and conditions.foreign_share > FOREIGN:
+        share = f"{conditions.foreign_share:.0%}"
+        yield f"other processes used {share} of the machine while it was timed; stop them and measure again"

@@ -1,0 +1,1 @@
+"""Energy meters: one file each, class `Meter`; the folder is the registry."""

@@ -1,0 +1,1 @@
+"""Inference runtimes: one file each, class `Runtime`; the folder is the registry."""

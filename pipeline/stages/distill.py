@@ -1,0 +1,270 @@
+"""A student learns from labels and from the teacher: soft targets (Hinton, Vinyals and Dean 2015, arXiv 1503.02531)
+and hidden states through a learned projection (Romero et al. 2014, FitNets, arXiv 1412.6550).
+
+Every term of the loss is divided by what a student scores that ignores its input, so that each is 1 at the start of
+learning and a weight means the same at any temperature, number of classes and feature size.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.artifact import TorchArtifact
+from pipeline.errors import Refused
+from pipeline.tasks import Task
+from pipeline.teacher_cache import MIRRORED, TeacherTargets
+from pipeline.training import Batch, Images, fit, logits_of
+
+Scalar = bool | int | float | str
+Row = Mapping[str, float]
+BATCH_SIZE = 128
+WEIGHT_DECAY = 0.02
+RECOVERY_RATE = 0.3  # of the distillation's learning rate: the weights are nearly right already
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Shares of the three terms; they sum to 1."""
+
+    soft: float
+    hard: float
+    hidden: float
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Scalar]) -> Weights:
+        """From `soft_weight`, `hard_weight`, `hidden_weight`; an absent one is 0. Errors: Refused if all are 0."""
+        raw = [float(settings.get(f"{name}_weight", 0.0)) for name in ("soft", "hard", "hidden")]
+        if min(raw) < 0 or sum(raw) <= 0:
+            raise Refused(f"loss weights {raw} (soft, hard, hidden) leave nothing to learn; one must be above 0")
+        return cls(*(value / sum(raw) for value in raw))
+
+
+def distill(
+    artifact: TorchArtifact,
+    task: Task,
+    targets: TeacherTargets,
+    settings: Mapping[str, Scalar],
+    *,
+    seed: int,
+    deadline: float | None = None,
+    on_epoch: Callable[[Row], None] = lambda _: None,
+) -> tuple[TorchArtifact, list[Row]]:
+    """Train the student in place for `settings["epochs"]`; returns it and its curve.
+
+    A row of the curve: epoch (from 1), loss, rung_accuracy (the torch model on validation), seconds since the start.
+    `on_epoch(row)` may raise to stop. Errors: Refused where a term cannot be had; Failed on divergence or time limit.
+    """
+    epochs, rate = int(settings["epochs"]), float(settings["learning_rate"])
+    return _learn(artifact, task, targets, settings, epochs, rate, seed, deadline, on_epoch)
+
+
+def recover(
+    artifact: TorchArtifact,
+    task: Task,
+    targets: TeacherTargets,
+    settings: Mapping[str, Scalar],
+    *,
+    epochs: int,
+    seed: int,
+    deadline: float | None = None,
+    on_epoch: Callable[[Row], None] = lambda _: None,
+) -> tuple[TorchArtifact, list[Row]]:
+    """The same learning after pruning, for `epochs` at a lower rate; with 0 epochs nothing is done."""
+    if epochs == 0:
+        return artifact, []
+    rate = RECOVERY_RATE * float(settings["learning_rate"])
+    return _learn(artifact, task, targets, settings, epochs, rate, seed + 1, deadline, on_epoch)
+
+
+def gradient_batches(
+    task: Task,
+    targets: TeacherTargets,
+    artifact: TorchArtifact,
+    settings: Mapping[str, Scalar],
+    *,
+    seed: int,
+    batches: int = 8,
+) -> Callable[[nn.Module], None]:
+    """A function that adds to a module's gradients those of the soft and hard terms on a few training batches.
+
+    It is what the Taylor criterion of pruning reads. The hidden term is left out: its projection is gone by then.
+    """
+    kept = {name: value for name, value in settings.items() if name != "hidden_weight"}
+    if not any(float(kept.get(name, 0)) > 0 for name in ("soft_weight", "hard_weight")):
+        kept["soft_weight"] = 1.0
+    loss = Loss(task, targets, kept)
+    images = _images(artifact, task, "train", "none")
+
+    def accumulate(module: nn.Module) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for _, batch in zip(range(batches), images.epoch(generator), strict=False):
+            loss(module(batch.pixels).float(), None, batch).backward()
+
+    return accumulate
+
+
+class Loss:
+    """Weighted mean of the normalised terms; callable on a student's logits, its projected features and a batch."""
+
+    def __init__(self, task: Task, targets: TeacherTargets, settings: Mapping[str, Scalar]) -> None:
+        self.weights = Weights.of(settings)
+        self.temperature = float(settings.get("temperature", 1.0))
+        self.labels = torch.from_numpy(task.labels("train"))
+        self.class_weights = torch.from_numpy(task.class_weight_vector())
+        self.teacher_logits = _views(targets, targets.logits)
+        self.soft_scale = soft_scale(torch.from_numpy(targets.logits("train")), self.temperature)
+        self.hard_scale = hard_scale(self.labels, self.class_weights)
+        self.hidden = HiddenTargets.of(targets) if self.weights.hidden > 0 else None
+
+    def __call__(self, logits: torch.Tensor, projected: torch.Tensor | None, batch: Batch) -> torch.Tensor:
+        total = logits.new_zeros(())
+        if self.weights.soft > 0:
+            teacher = _pick(self.teacher_logits, batch)
+            total = total + self.weights.soft * soft_term(logits, teacher, self.temperature) / self.soft_scale
+        if self.weights.hard > 0:
+            hard = nn.functional.cross_entropy(logits, self.labels[batch.rows], self.class_weights)
+            total = total + self.weights.hard * hard / self.hard_scale
+        if self.hidden is not None and projected is not None:
+            total = total + self.weights.hidden * nn.functional.mse_loss(projected, self.hidden(batch))
+        return total
+
+
+def soft_term(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Mean Kullback-Leibler divergence from the teacher's to the student's softened probabilities, in nats."""
+    student = nn.functional.log_softmax(logits / temperature, dim=1)
+    wanted = nn.functional.log_softmax(teacher / temperature, dim=1)
+    return nn.functional.kl_div(student, wanted, reduction="batchmean", log_target=True)
+
+
+def soft_scale(teacher: torch.Tensor, temperature: float) -> float:
+    """The soft term of the best constant answer: the mean divergence of the teacher's answers from their mean.
+
+    It falls with 1 / temperature squared just as the term does, which is why no factor T^2 is needed.
+    """
+    log_wanted = nn.functional.log_softmax(teacher.double() / temperature, dim=1)
+    wanted = log_wanted.exp()
+    divergence = (wanted * (log_wanted - wanted.mean(0).log())).sum(1).mean()
+    return max(float(divergence), 1e-8)
+
+
+def hard_scale(labels: torch.Tensor, class_weights: torch.Tensor) -> float:
+    """The weighted cross entropy of the best constant answer: the entropy of the weighted class shares, in nats."""
+    counts = torch.bincount(labels, minlength=len(class_weights)).double() * class_weights.double()
+    shares = counts[counts > 0] / counts.sum()
+    return max(float(-(shares * shares.log()).sum()), 1e-8)
+
+
+class HiddenTargets:
+    """The teacher's pooled features, each standardised over train; a student that answers their mean scores 1."""
+
+    def __init__(self, views: list[np.ndarray], mean: np.ndarray, std: np.ndarray) -> None:
+        self.views = views
+        self.alive = np.flatnonzero(std > 1e-4 * max(1.0, float(std.max())))  # a unit that never fires teaches nothing
+        self.mean, self.std = mean[self.alive], std[self.alive]
+
+    @classmethod
+    def of(cls, targets: TeacherTargets) -> HiddenTargets:
+        """Errors: Refused where the teacher shows no features."""
+        plain = targets.features("train")
+        if plain is None:
+            raise Refused("the teacher shows no pooled features to learn from; set distill.hidden_weight to 0")
+        views = [plain] + ([_given(targets.features("train", MIRRORED))] if targets.mirrored else [])
+        return cls(views, plain.mean(0, dtype=np.float64), plain.std(0, dtype=np.float64))
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """float32 [B, D'] targets of a batch."""
+        rows, mirrored = batch.rows.numpy(), batch.mirrored.numpy()
+        picked = self.views[0][rows]
+        if mirrored.any():
+            picked[mirrored] = self.views[1][rows[mirrored]]
+        return torch.from_numpy(((picked[:, self.alive].astype(np.float32) - self.mean) / self.std).astype(np.float32))
+
+
+class _Learner(nn.Module):
+    """The student, and the projection that is trained with it and thrown away."""
+
+    def __init__(self, student: nn.Module, features: int | None) -> None:
+        super().__init__()
+        self.student = student
+        self.projection = nn.Linear(student.classifier.in_features, features) if features else None
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if self.projection is None:
+            return self.student(pixels).float(), None
+        pooled = self.student.features(pixels)
+        return self.student.classifier(pooled).float(), self.projection(pooled).float()
+
+
+def _learn(
+    artifact: TorchArtifact,
+    task: Task,
+    targets: TeacherTargets,
+    settings: Mapping[str, Scalar],
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+    deadline: float | None,
+    on_epoch: Callable[[Row], None],
+) -> tuple[TorchArtifact, list[Row]]:
+    augment = str(settings.get("augment", "none"))
+    if augment == "flip_shift" and not targets.mirrored:
+        raise Refused("augmentation flip_shift needs the teacher's mirrored answers; add it to task.augmentations")
+    loss = Loss(task, targets, settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        learner = _Learner(artifact.module, len(loss.hidden.alive) if loss.hidden else None)
+    held_out, labels = _images(artifact, task, "validation", "none"), task.labels("validation")
+    begin, curve = time.monotonic(), list[Row]()
+
+    def loss_fn(batch: Batch) -> torch.Tensor:
+        logits, projected = learner(batch.pixels)
+        return loss(logits, projected, batch)
+
+    def after(epoch: int, mean_loss: float) -> None:
+        right = logits_of(artifact.module, held_out).argmax(1) == labels
+        seconds = round(time.monotonic() - begin, 2)
+        row = {"epoch": epoch + 1, "loss": mean_loss, "rung_accuracy": float(right.mean()), "seconds": seconds}
+        curve.append(row)
+        on_epoch(row)
+
+    fit(
+        learner,
+        _images(artifact, task, "train", augment),
+        loss_fn,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        weight_decay=WEIGHT_DECAY,
+        seed=seed,
+        on_epoch=after,
+        deadline=deadline,
+    )
+    return artifact, curve
+
+
+def _images(artifact: TorchArtifact, task: Task, split: str, augment: str) -> Images:
+    size = int(artifact.shape["input_size"])
+    return Images(task.pixels(split, size), task.mean, task.std, augment, BATCH_SIZE)
+
+
+def _views(targets: TeacherTargets, read: Callable[..., Any]) -> list[torch.Tensor]:
+    plain = torch.from_numpy(read("train"))
+    return [plain, torch.from_numpy(read("train", MIRRORED))] if targets.mirrored else [plain]
+
+
+def _pick(views: list[torch.Tensor], batch: Batch) -> torch.Tensor:
+    """The view that each sample of the batch was shown in. Shifts are left out: the teacher hardly minds them."""
+    if len(views) == 1:
+        return views[0][batch.rows]
+    return torch.where(batch.mirrored[:, None], views[1][batch.rows], views[0][batch.rows])
+
+
+def _given(features: np.ndarray | None) -> np.ndarray:
+    assert features is not None  # both views come from the same teacher
+    return features

@@ -1,0 +1,86 @@
+"""The teacher's answers, computed once and memory-mapped: every trial, and every later search, reads the same files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.arrays import fresh, mapped
+from pipeline.errors import ConfigError
+from pipeline.tasks import Task
+from pipeline.teacher import Teacher
+from pipeline.training import Images
+
+PLAIN, MIRRORED = "plain", "mirrored"
+
+
+@dataclass(frozen=True)
+class TeacherTargets:
+    """Logits and pooled features of the teacher, row by row as `task.labels(split)` has them."""
+
+    views: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray | None]]  # (split, view) -> logits, features
+
+    def logits(self, split: str, view: str = PLAIN) -> np.ndarray:
+        """float32 [N, K]."""
+        return self.views[split, view][0]
+
+    def features(self, split: str, view: str = PLAIN) -> np.ndarray | None:
+        """float16 [N, D], None where this teacher shows none."""
+        return self.views[split, view][1]
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the mirrored training images were answered too."""
+        return ("train", MIRRORED) in self.views
+
+
+def teacher_targets(
+    teacher: Teacher, task: Task, cache: Path, *, progress: Callable[[str], None] = lambda _: None
+) -> TeacherTargets:
+    """Answers on train and validation, and on mirrored train where the task's augmentations mirror.
+
+    Kept below `cache` under the hash of teacher, data and preprocessing. `progress` is told one line per computed
+    view. Errors: ConfigError when the teacher's answers are not finite.
+    """
+    wanted = [("train", PLAIN), ("validation", PLAIN)]
+    if "flip_shift" in task.augmentations:
+        wanted.append(("train", MIRRORED))
+    identity = [teacher.sha256, teacher.classes, task.fingerprint, task.preprocessing(teacher.size)]
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    views = {}
+    for split, view in wanted:
+        folder = cache / "answers" / key / f"{split}-{view}"
+        if not (folder / "logits.npy").exists():
+            progress(f"the teacher answers {task.rows(split)} {view} {split} images")
+            _compute(teacher, task, split, view, folder)
+        features = folder / "features.npy"
+        views[split, view] = (mapped(folder / "logits.npy"), mapped(features) if features.exists() else None)
+    return TeacherTargets(views)
+
+
+def _compute(teacher: Teacher, task: Task, split: str, view: str, folder: Path) -> None:
+    images = Images(task.pixels(split, teacher.size), task.mean, task.std)
+    logits, features = [], []
+    teacher.module.to(memory_format=torch.channels_last)
+    for pixels in images.in_order():
+        pixels = pixels.flip(-1) if view == MIRRORED else pixels
+        answers, pooled = teacher.outputs(pixels.contiguous(memory_format=torch.channels_last))
+        logits.append(answers.float().numpy())
+        if pooled is not None:
+            # Half precision suffices for a target that is standardised; its largest number is 65504.
+            features.append(pooled.float().clamp(-65504, 65504).half().numpy())
+    teacher.module.to(memory_format=torch.contiguous_format)
+    answers_all = np.concatenate(logits)
+    if not np.isfinite(answers_all).all():
+        raise ConfigError(f"the teacher {teacher.place!r} gives NaN or infinite outputs on {split} images; use another")
+    with fresh(folder) as beside:
+        beside.mkdir()
+        np.save(beside / "logits.npy", answers_all.astype(np.float32))
+        if features:
+            np.save(beside / "features.npy", np.concatenate(features))
