@@ -94,6 +94,7 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
             seed=job["seed"],
             clock=time.perf_counter_ns,
             cpu_clock=time.process_time_ns,
+            one_thread=job["threads"] == 1,
         )
         after = snapshot()
         gc.enable()

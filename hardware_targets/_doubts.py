@@ -19,6 +19,9 @@ def doubts(latency: Latency, conditions: Conditions) -> Iterator[str]:
         yield "the warm-up ended while times still drifted; measure again when the machine has settled"
     if half > WIDEST:
         yield f"the ratio is known to +-{half:.1%} only; measure again on a quieter machine"
+    if latency.interrupted_blocks > latency.blocks / 10:
+        count = f"{latency.interrupted_blocks} of {latency.blocks} blocks"
+        yield f"{count} were interrupted and count with their CPU time; measure again on a quieter machine"
     if conditions.steal_share is not None and conditions.steal_share > STEAL:
         share = f"{conditions.steal_share:.1%}"
         yield f"the hypervisor withheld {share} of the processor time; measure again when its host is quieter"

@@ -49,7 +49,9 @@ class Latency(_Value):
     `median_ms` and `reference_median_ms` are raw, over blocks; percentiles are of single calls at one fixed input and
     None below the number of calls that they need. `ratio` is candidate / reference with its 95 % interval;
     `ratio_samples` holds every group of blocks in order of time, and `kept` which of them, the quiet ones, made `ratio`
-    (their trimmed mean). `cpu_seconds` is per inference, over all threads.
+    (their trimmed mean). `cpu_seconds` is per inference, over all threads. `blocks`, `calls` and `interrupted_blocks`
+    are the candidate's; a block is interrupted when others had the processor meanwhile (`_protocol` says what then
+    counts).
     """
 
     median_ms: float
@@ -68,6 +70,7 @@ class Latency(_Value):
     warmup_calls: int
     steady: bool
     kept: tuple[bool, ...] = ()
+    interrupted_blocks: int = 0
 
     def __post_init__(self) -> None:
         for name in ("median_ms", "reference_median_ms", "ratio", "ratio_low", "ratio_high", "cpu_seconds"):

@@ -6,6 +6,10 @@ inputs. A group's score is the ratio of its summed times. The result is the 20 %
 quiet third of the groups, with its 95 % interval; which third is quiet is decided by how long the neighbouring groups
 took, both sides together.
 
+A model on one thread waits for nothing, so a block whose wall time exceeds its CPU time by more than 2 % was
+interrupted by the scheduler; it counts with its CPU time, and such blocks are counted. On an idle machine there are
+none. Percentiles of single calls are always of wall time.
+
 Why so. On 2 virtual cores shared with other jobs (1-minute load 3 to 5), the ratio of a 0.14 ms to a 1.7 ms network was
 taken in sessions of 3 s. Standard deviation of the ratio between 10 to 12 sessions, in three such rounds:
 
@@ -14,8 +18,8 @@ taken in sessions of 3 s. Standard deviation of the ratio between 10 to 12 sessi
 
 A neighbour slows both sides for a second or so, and by different factors (here 30 % and 18 %), so whole stretches of a
 session are biased and no centre of all groups recovers the undisturbed ratio; short groups let the quiet stretches be
-picked. When the machine is starved throughout (load 6 on 2 cores) nothing is quiet: sessions then differ by 2 to 4 %
-whichever way they are summed up, and the interval and the warnings of the measurement say so.
+picked. When the machine is starved throughout (load 5 to 6, most blocks interrupted) nothing is quiet: by wall time ten
+sessions differed by 4 to 9 %, with CPU time for interrupted blocks by 1.5 to 1.8 %; interval and warnings say so.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ from hardware_targets._statistics import drifts, mean_interval, percentile, quie
 
 Run = Callable[[int], object]
 Clock = Callable[[], int]  # nanoseconds
+
+_INTERRUPTED = 1.02  # wall over CPU time from which a block counts as interrupted; undisturbed blocks stay below 1.002
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Block:
-    wall_ns: float  # of one call
-    cpu_ns: float
+    time_ns: float  # of one call
+    cpu_ns: float  # of one call
+    interrupted: bool
 
 
 @dataclass(frozen=True)
@@ -81,13 +88,15 @@ def compare(
     seed: int,
     clock: Clock,
     cpu_clock: Clock,
+    one_thread: bool,
     plan: Plan = Plan(),
 ) -> Latency:
     """Time two callables on inputs 0..inputs-1 in turn.
 
-    `clock` is wall time and `cpu_clock` the CPU time of this process, both in nanoseconds. Milliseconds and CPU-seconds
-    of the result are medians over the quiet groups' blocks; percentiles are of single candidate calls at input 0, taken
-    afterwards.
+    `clock` is wall time and `cpu_clock` the CPU time of this process, both in nanoseconds; `one_thread` says that a
+    call computes on one thread and waits for nothing, so that wall time without CPU time is time given to others.
+    Milliseconds and CPU-seconds of the result are medians over the quiet groups' blocks; percentiles are of single
+    candidate calls at input 0, taken afterwards.
     """
     candidate = _warm_up(run_candidate, inputs, clock, plan)
     reference = _warm_up(run_reference, inputs, clock, plan)
@@ -96,8 +105,8 @@ def compare(
         max(1, math.ceil(plan.block_ms * 1e6 / (warm.call_ns * len(slices[0])))) for warm in (candidate, reference)
     ]
     timers = {
-        "C": _timer(run_candidate, slices, passes[0], clock, cpu_clock),
-        "R": _timer(run_reference, slices, passes[1], clock, cpu_clock),
+        "C": _timer(run_candidate, slices, passes[0], clock, cpu_clock, one_thread),
+        "R": _timer(run_reference, slices, passes[1], clock, cpu_clock, one_thread),
     }
     groups = _groups(timers, slices, passes[0], seed, clock, plan)
     jitter = _jitter(run_candidate, candidate.call_ns, clock, plan)
@@ -130,7 +139,9 @@ def _slices(inputs: int, call_ns: float, plan: Plan) -> list[range]:
     return [range(part, part + parts * length, parts) for part in range(parts)]
 
 
-def _timer(run: Run, slices: list[range], passes: int, clock: Clock, cpu_clock: Clock) -> Callable[[int], _Block]:
+def _timer(
+    run: Run, slices: list[range], passes: int, clock: Clock, cpu_clock: Clock, one_thread: bool
+) -> Callable[[int], _Block]:
     def block(part: int) -> _Block:
         indices = slices[part]
         cpu, wall = cpu_clock(), clock()
@@ -139,7 +150,8 @@ def _timer(run: Run, slices: list[range], passes: int, clock: Clock, cpu_clock: 
                 run(index)
         wall, cpu = clock() - wall, cpu_clock() - cpu
         calls = passes * len(indices)
-        return _Block(wall / calls, cpu / calls)
+        interrupted = one_thread and wall > _INTERRUPTED * cpu
+        return _Block((cpu if interrupted else wall) / calls, cpu / calls, interrupted)
 
     return block
 
@@ -168,7 +180,7 @@ def _undisturbed(groups: list[_Group], plan: Plan) -> bool:
 
 
 def _score(group: _Group) -> float:
-    return sum(block.wall_ns for block in group.candidate) / sum(block.wall_ns for block in group.reference)
+    return sum(block.time_ns for block in group.candidate) / sum(block.time_ns for block in group.reference)
 
 
 def _jitter(run: Run, call_ns: float, clock: Clock, plan: Plan) -> list[float]:
@@ -182,16 +194,16 @@ def _jitter(run: Run, call_ns: float, clock: Clock, plan: Plan) -> list[float]:
 
 
 def _latency(groups: list[_Group], jitter: list[float], warmup_calls: int, steady: bool) -> Latency:
-    slowness = np.log([[block.wall_ns for block in group.candidate + group.reference] for group in groups]).mean(axis=1)
+    slowness = np.log([[block.time_ns for block in group.candidate + group.reference] for group in groups]).mean(axis=1)
     mask = quiet(slowness, np.asarray([group.inputs for group in groups]), keep=max(4, round(len(groups) / 3)))
     kept = [group for group, keep in zip(groups, mask, strict=True) if keep]
     centre, half = trimmed_interval([math.log(_score(group)) for group in kept])
     return Latency(
-        median_ms=_median([block.wall_ns for group in kept for block in group.candidate]) / 1e6,
+        median_ms=_median([block.time_ns for group in kept for block in group.candidate]) / 1e6,
         p90_ms=percentile(jitter, 90),
         p95_ms=percentile(jitter, 95),
         p99_ms=percentile(jitter, 99),
-        reference_median_ms=_median([block.wall_ns for group in kept for block in group.reference]) / 1e6,
+        reference_median_ms=_median([block.time_ns for group in kept for block in group.reference]) / 1e6,
         ratio=math.exp(centre),
         ratio_low=math.exp(centre - half),
         ratio_high=math.exp(centre + half),
@@ -203,6 +215,7 @@ def _latency(groups: list[_Group], jitter: list[float], warmup_calls: int, stead
         warmup_calls=warmup_calls,
         steady=steady,
         kept=tuple(bool(keep) for keep in mask),
+        interrupted_blocks=sum(block.interrupted for group in groups for block in group.candidate),
     )
 
 

@@ -250,7 +250,7 @@ def _untrained(training: TeacherTraining, task: Task, size: int) -> Any:
             return AutoModelForImageClassification.from_config(config)
     except Exception as error:  # each model type checks its own configuration in its own way
         raise ConfigError(
-            f"no image classifier can be made of model_type {kind!r} with {dict(training.config)}: {first_line(error)}. "
+            f"model_type {kind!r} with {dict(training.config)} makes no image classifier: {first_line(error)}. "
             "See the model type's page in the transformers documentation, e.g. `model_type: resnet`"
         ) from error
 

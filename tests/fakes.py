@@ -1,5 +1,7 @@
 """Doubles of devices and clocks for tests; none of them exists in the product."""
 
+# ruff: noqa: ARG002, ARG005 - a double takes what the real thing takes, and does not need all of it
+
 from __future__ import annotations
 
 import random
@@ -69,8 +71,8 @@ def latency(median_ms: float = 1.0, reference_ms: float = 10.0, **changes: objec
 class ScriptedTarget:
     """A HardwareTarget that says what it was told to; predictions are real, made by onnxruntime in this process.
 
-    `latency_ms`: one figure, or a function of the model's path. `fail`: called with the verb (`measure`, `predict`) and the
-    model's path, may raise. `calls` remembers both, in order.
+    `latency_ms`: one figure, or a function of the model's path. `fail`: called with the verb (`measure`, `predict`) and
+    the model's path, may raise. `calls` remembers both, in order.
     """
 
     latency_ms: float | Callable[[Path], float] = 1.0
@@ -128,8 +130,9 @@ class ScriptedTarget:
 class SimulatedDevice:
     """Two models on one simulated clock; a call takes its true time, times noise, drift and what a disturbance adds.
 
-    `noise` is the standard deviation of one call, relative. `drift` slows everything by that share per simulated second.
-    `disturb(now_s)` gives the factors by which (candidate, reference) are slower at that moment.
+    `noise` is the relative standard deviation of one call. `drift` slows everything by that share per simulated second.
+    `disturb(now_s)` gives the factors by which (candidate, reference) are slower at that moment. `preempted` is the
+    chance per millisecond of work to be put aside, and for how many milliseconds.
     """
 
     def __init__(
@@ -141,12 +144,15 @@ class SimulatedDevice:
         noise: tuple[float, float] = (0.01, 0.01),
         drift: float = 0.0,
         disturb: Callable[[float], tuple[float, float]] = lambda now_s: (1.0, 1.0),
+        preempted: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.now_ns = 0.0
         self._random = random.Random(seed)
         self._true_ns: Mapping[str, float] = {"C": candidate_ms * 1e6, "R": reference_ms * 1e6}
         self._noise = {"C": noise[0], "R": noise[1]}
         self._drift, self._disturb = drift, disturb
+        self._preempted = preempted
+        self._waited_ns = 0.0
         self.heard: list[tuple[str, int]] = []
 
     def candidate(self, row: int) -> None:
@@ -158,9 +164,16 @@ class SimulatedDevice:
     def clock(self) -> int:
         return int(self.now_ns)
 
+    def cpu_clock(self) -> int:
+        return int(self.now_ns - self._waited_ns)
+
     def _call(self, side: str, row: int) -> None:
         self.heard.append((side, row))
         seconds = self.now_ns / 1e9
         factor = 1 + self._noise[side] * self._random.gauss(0, 1)
         factor *= (1 + self._drift * seconds) * self._disturb(seconds)["CR".index(side)]
-        self.now_ns += self._true_ns[side] * max(factor, 0.1)
+        busy_ns = self._true_ns[side] * max(factor, 0.1)
+        chance_per_ms, wait_ms = self._preempted
+        waits = self._random.random() < chance_per_ms * busy_ns / 1e6
+        self._waited_ns += wait_ms * 1e6 * waits
+        self.now_ns += busy_ns + wait_ms * 1e6 * waits

@@ -111,14 +111,20 @@ def _folder_of(place: Any) -> Path:
 
 def _read_files(_: DataConfig, paths: list[Path], cache: Path) -> Any:
     import datasets
+    import pyarrow.parquet
 
     names = ", ".join(str(path) for path in paths)
     try:
+        # datasets cannot read a Parquet file without rows, and says so in words that help nobody.
+        if paths[0].suffix == ".parquet" and not sum(pyarrow.parquet.read_metadata(path).num_rows for path in paths):
+            raise ConfigError(f"{names} is empty: there is no row in it; give a file with rows")
         with _quiet():
             if paths[0].suffix == ".arrow":
                 return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in paths])
             read = getattr(datasets.Dataset, READERS[paths[0].suffix])
             return read([str(path) for path in paths], cache_dir=str(cache))
+    except ConfigError:
+        raise
     except Exception as error:  # pyarrow, pandas and datasets each have their own; all mean that the file is not good
         cause = error.__cause__ or error
         raise ConfigError(

@@ -94,9 +94,9 @@ def test_this_machine_can_be_read() -> None:
 
 def test_doubts_are_sentences_with_a_remedy() -> None:
     assert list(doubts(fakes.latency(), fakes.conditions())) == []
-    bad = fakes.latency(steady=False, ratio_low=0.08, ratio_high=0.12)
+    bad = fakes.latency(steady=False, interrupted_blocks=4, ratio_low=0.08, ratio_high=0.12)
     said = list(doubts(bad, fakes.conditions(steal_share=0.02, foreign_share=0.5)))
-    assert len(said) == 4
-    assert "20" in said[1] and "2.0%" in said[2] and "50%" in said[3]
+    assert len(said) == 5
+    assert "20" in said[1] and "4 of 8 blocks" in said[2] and "2.0%" in said[3] and "50%" in said[4]
     assert all("measure again" in sentence for sentence in said)
     assert list(doubts(fakes.latency(), fakes.conditions(steal_share=None, foreign_share=None))) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import tiny_models
 
 from hardware_targets import BadModel, DeviceFailure, Energy, Measurement, TargetError, load, load_feeds, save_feeds
 from hardware_targets._lock import device_lock, lock_path
+from hardware_targets._null_model import write_null_model
+from hardware_targets._spawn import run_child
 from hardware_targets.local_cpu import Target, _over_null
 from hardware_targets.runtimes.onnxruntime import Runtime
 
@@ -74,8 +77,6 @@ def test_memory_grows_with_the_model(tmp_path: Path) -> None:
     wide = tiny_models.multiply(tmp_path / "wide.onnx", width=2048, layers=1)  # 17 MB of weights
     feeds = tiny_models.feeds(tmp_path / "feeds", rows=2, width=2048)
     target = Target()
-    from hardware_targets._spawn import run_child
-
     job = target._job("memory", wide, feeds)
     peak = run_child(job, threads=1, time_limit_s=60.0, read=lambda _, result: result)["peak_bytes"]
     memory, warning = _over_null(peak, target._null())
@@ -137,8 +138,6 @@ load("local_cpu").measure(model, feeds, model, feeds, seed=0)
 
 
 def test_the_child_dies_with_a_killed_parent_and_frees_the_device(bench: dict[str, Path], tmp_path: Path) -> None:
-    import os
-
     parent = subprocess.Popen(
         [sys.executable, "-c", MEASURE, str(bench["big"]), str(bench["feeds"])],
         env={**os.environ, "TMPDIR": str(tmp_path)},
@@ -172,8 +171,6 @@ def test_odd_thread_counts_are_refused(threads: object) -> None:
 
 
 def test_outputs_without_a_batch_axis_are_stacked(tmp_path: Path) -> None:
-    from hardware_targets._null_model import write_null_model
-
     model, feeds = write_null_model(tmp_path)
     save_feeds(feeds, ({"x": np.asarray([row], dtype=np.float32)} for row in range(3)))
     np.testing.assert_array_equal(Target().predict(model, feeds), [0.0, 1.0, 2.0])

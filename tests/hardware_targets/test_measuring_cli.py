@@ -26,7 +26,7 @@ def test_measure_reads_as_text(
     import fakes
 
     target = fakes.ScriptedTarget(latency_ms=2.0)
-    monkeypatch.setattr("hardware_targets.__main__.load", lambda name, threads: target)
+    monkeypatch.setattr("hardware_targets.__main__.load", lambda *_, **__: target)
     model = tiny_models.multiply(tmp_path / "m.onnx")
     assert main(["measure", str(model)]) == 0
     out = capsys.readouterr().out

@@ -14,9 +14,15 @@ from hardware_targets._protocol import Plan, compare
 TRUE = 1.2
 
 
-def session(device: SimulatedDevice, *, inputs: int = 16, seed: int = 0, plan: Plan = Plan()) -> Latency:
+def session(device: SimulatedDevice, *, inputs: int = 16, seed: int = 0, one_thread: bool = True) -> Latency:
     return compare(
-        device.candidate, device.reference, inputs, seed=seed, clock=device.clock, cpu_clock=device.clock, plan=plan
+        device.candidate,
+        device.reference,
+        inputs,
+        seed=seed,
+        clock=device.clock,
+        cpu_clock=device.cpu_clock,
+        one_thread=one_thread,
     )
 
 
@@ -51,6 +57,24 @@ def test_a_neighbour_that_slows_the_sides_differently_is_left_out() -> None:
         plain = math.exp(np.mean(np.log(latency.ratio_samples)))
         assert plain > TRUE * 1.025  # the mean of all groups, which this protocol does not use, is off
         assert latency.median_ms == pytest.approx(12.0, rel=0.02)
+
+
+def test_time_given_to_others_is_not_the_models() -> None:
+    for seed in range(10):
+        device = SimulatedDevice(seed, candidate_ms=0.14, reference_ms=1.7, noise=(0.02, 0.02), preempted=(0.2, 4.2))
+        latency = session(device, seed=seed)
+        assert latency.ratio == pytest.approx(0.14 / 1.7, rel=0.015)
+        assert latency.interrupted_blocks > latency.blocks / 4
+        assert latency.p99_ms is not None and latency.p99_ms > 4  # single calls keep what really passed
+    calm = session(SimulatedDevice(0))
+    assert calm.interrupted_blocks == 0
+
+
+def test_more_threads_are_timed_by_the_wall_alone() -> None:
+    device = SimulatedDevice(0, candidate_ms=0.14, reference_ms=1.7, preempted=(0.2, 4.2))
+    latency = session(device, one_thread=False)
+    assert latency.interrupted_blocks == 0
+    assert latency.median_ms > 0.14 * 1.2
 
 
 def test_it_stops_early_when_nothing_disturbs_and_only_then() -> None:
