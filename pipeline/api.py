@@ -106,11 +106,11 @@ def teacher(file: str | Path, *, root: Path = ROOT, say: Say | None = None) -> d
     labels = task.labels("validation")
     metrics, intervals = quality_with_intervals(labels, logits)
     low, high = intervals[task.metric]
-    sentences = [f"teacher {made.path}: validation {task.metric} {metrics[task.metric]:.4f} [{low:.4f}, {high:.4f}]"]
+    sentences = [f"teacher {made.place}: validation {task.metric} {metrics[task.metric]:.4f} [{low:.4f}, {high:.4f}]"]
     if reason := better_than_chance(labels, logits.argmax(1), task.metric):
         sentences.append(f"of no use as a teacher: {reason}")
     sentences.append(f"next: niwaki search {file}{_root(root)}")
-    return {"path": str(made.path), "metrics": metrics, "intervals": intervals, "sentences": sentences}
+    return {"path": str(made.place), "metrics": metrics, "intervals": intervals, "sentences": sentences}
 
 
 def front(name: str, *, root: Path = ROOT) -> Any:
@@ -217,7 +217,7 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines.append(f"  {metric:<30} {text(metric, value)}{span}" + (f"  {over:.0%} over budget" if over > 0 else ""))
     energy = (found["measurement"] or {}).get("energy") or {}
     if energy:
-        lines.append(f"  energy: {energy.get('kind') or energy.get('reason')}, {energy.get('boundary', '')}".rstrip(", "))
+        lines.append(f"  energy: {energy.get('kind') or energy.get('unmeasured')}, {energy.get('boundary', '')}".rstrip(", "))
     if found["curve"]:
         lines += ["", "curve (torch model, validation)"]
         lines += [f"  epoch {row['epoch']:g}: loss {row['loss']:.4f}, {row['rung_accuracy']:.4f}" for row in found["curve"]]
@@ -297,10 +297,8 @@ def measure(
         if reason := device.unavailable():
             raise Unavailable(f"target {target!r} cannot be used: {reason}")
         found = hardware_targets.measure_file(device, model, against, seed=seed)
-    except hardware_targets.UnknownPart as error:
-        raise ConfigError(str(error)) from None
     except hardware_targets.TargetError as error:
-        raise ConfigError(str(error)) from None
+        raise (ConfigError if error.exit_code == ConfigError.exit_code else Unavailable)(str(error)) from None
     latency, energy = found.latency, found.energy.to_json()
     other = against or model
     lines = [
@@ -311,7 +309,7 @@ def measure(
     ]
     if "mj" in energy:
         lines.append(f"  {text('energy_mj', energy['mj'])} per inference")
-    lines.append("  " + energy_sentence(energy.get("kind"), energy.get("boundary"), energy.get("source") or energy.get("reason")))
+    lines.append("  " + energy_sentence(energy.get("kind"), energy.get("boundary"), energy.get("source") or energy.get("unmeasured")))
     return {**found.to_json(), "sentences": [*lines, *(f"  {warning}" for warning in found.warnings)]}
 
 

@@ -84,4 +84,4 @@ def _teacher(config: Any, workspace: Workspace, task: Any) -> dict[str, Any]:
         if not folder.exists():
             return _row("teacher", str(folder), note=f"not trained yet; the search trains it, or: niwaki teacher for {config.name}")
     teacher = workbench.prepare_teacher(config, workspace, task)
-    return _row("teacher", str(teacher.path), note=f"input {teacher.size} pixels")
+    return _row("teacher", str(teacher.place), note=f"input {teacher.size} pixels")

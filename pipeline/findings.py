@@ -47,7 +47,7 @@ def find(
         target=config.target.name,
         energy_kind=energy.get("kind"),
         energy_boundary=energy.get("boundary"),
-        energy_source=energy.get("source"),
+        energy_source=energy.get("source") or energy.get("unmeasured"),
         indistinguishable=ties(workspace, numbers, config.task.metric),
         test=_test(workspace),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -15,7 +15,7 @@ from pipeline.energy_words import energy_sentence
 from pipeline.errors import ConfigError, NothingFits
 from pipeline.findings import config_of, find
 from pipeline.metrics import text
-from pipeline.package import write_package
+from pipeline.package import check_out, write_package
 from pipeline.record import TrialRecord, read_json
 from pipeline.report import FrontReport
 from pipeline.selection import rescore
@@ -32,6 +32,7 @@ def pick(
     trial: int | None,
 ) -> dict[str, Any]:
     """Errors: ConfigError, Unavailable, NothingFits with the nearest misses."""
+    check_out(out)
     config = config_of(workspace)
     report = find(workspace, config)
     if min_quality is not None:

@@ -41,12 +41,14 @@ class Lines:
     def __init__(self, trials: int, hours: float | None, out: TextIO | None = None) -> None:
         self._count = Count(trials, hours)
         self._out = out or sys.stdout
+        self._in_trial = False
 
     def step(self, sentence: str) -> None:
-        pass  # epochs and steps inside a trial would drown a log
+        if not self._in_trial:  # epochs and steps inside a trial would drown a log
+            self.say(sentence)
 
     def begin(self, number: int, candidate: Candidate) -> None:
-        pass
+        self._in_trial = True
 
     def end(self, record: TrialRecord, report: FrontReport) -> None:
         self._count.add(record)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.quality import _all
+from pipeline.confusion import qualities
 
 Answers = NDArray[np.integer[Any]]  # class indices, one per row
 Counts = NDArray[np.float64]
@@ -78,7 +78,7 @@ def tell_apart(metric: str, labels: Answers, pred_a: Answers, pred_b: Answers) -
     """Whether a paired test on these rows tells two models' quality apart: McNemar's for accuracy, else bootstrap."""
     if metric == "accuracy":
         return mcnemar_exact(np.asarray(pred_a) == labels, np.asarray(pred_b) == labels) < ALPHA
-    low, high = paired_bootstrap(lambda counts: _all(counts)[metric], labels, pred_a, pred_b)
+    low, high = paired_bootstrap(lambda counts: qualities(counts)[metric], labels, pred_a, pred_b)
     return not low <= 0 <= high
 
 

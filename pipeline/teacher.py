@@ -89,7 +89,7 @@ class Teacher:
         seen: list[torch.Tensor] = []
         hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if head is not None else None
         try:
-            with torch.inference_mode():
+            with torch.no_grad():
                 logits = self.module(pixels)
         finally:
             if hook is not None:

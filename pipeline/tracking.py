@@ -34,9 +34,11 @@ PARENT, NUMBER, SEARCH = "mlflow.parentRunId", "niwaki.trial", "niwaki.search"
 
 def client(workspace: Workspace) -> MlflowClient:
     """A client on this root's store; made once, by one process, since two that make it together spoil it."""
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
     from mlflow.tracking import MlflowClient
+
+    # After the import, which sets levels of its own: the store's making is no news to the user.
+    for name in ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
     # The URI is always passed: a user's MLFLOW_TRACKING_URI must not send a search elsewhere.
     with _alone(workspace.root / "mlflow.lock"), warnings.catch_warnings():
@@ -208,7 +210,7 @@ class Tracker:
             "precision": record.precision,
             "energy.kind": str(energy.get("kind", "")),
             "energy.boundary": str(energy.get("boundary", "")),
-            "energy.unmeasured": str(energy.get("reason", "")),
+            "energy.unmeasured": str(energy.get("unmeasured", "")),
             "test_seen": str(record.test_seen).lower(),
             "same_as": "" if record.same_as is None else str(record.same_as),
         }

@@ -107,7 +107,7 @@ def prepare_target(config: SearchConfig) -> HardwareTarget:
     """The device that measures, and the certainty that energy can be had as the user asked for it."""
     try:
         target = hardware_targets.load(config.target.name, threads=config.target.threads)
-    except hardware_targets.UnknownPart as error:
+    except hardware_targets.TargetError as error:
         raise ConfigError(str(error)) from None
     if reason := target.unavailable():
         raise Unavailable(f"target {config.target.name!r} cannot be used: {reason}")

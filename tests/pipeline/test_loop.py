@@ -30,8 +30,10 @@ class Heard(Quiet):
 
 
 @pytest.fixture
-def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in):
     monkeypatch.setattr(loop, "run_trial", synthetic.record)
+    monkeypatch.setattr(loop, "write_front", lambda *_: [])  # the pictures have tests of their own
+    store_in(tmp_path / "mlruns")
 
     def run(trials: int, heard: Heard | None = None, **changes: Any) -> loop.SearchResult:
         settings = synthetic.config(trials, **{"space": SPACE, "recipes": "none", **changes})

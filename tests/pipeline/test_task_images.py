@@ -240,7 +240,7 @@ def test_the_hub_is_read_by_name_subset_and_revision(tmp_path: Path, monkeypatch
     [
         (ConnectionError("Couldn't reach it"), Unavailable, "cannot be fetched: Couldn't reach it"),
         (FileNotFoundError("doesn't exist"), ConfigError, "is not on the hub"),
-        (ValueError("BuilderConfig 'x' not found"), ConfigError, "is not to be opened"),
+        (ValueError("BuilderConfig 'x' not found"), ConfigError, "cannot be opened"),
     ],
 )
 def test_what_the_hub_says_becomes_a_sentence(

@@ -1,0 +1,36 @@
+"""Shared by all tests: one thread, offline, and an MLflow store that is made once and copied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models: a second thread costs more than it brings
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An initialised mlflow.db: making one takes seconds, copying it nothing."""
+    from pipeline.tracking import client
+    from pipeline.workspace import Workspace
+
+    root = tmp_path_factory.mktemp("store")
+    client(Workspace(root, "none"))
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def store_in(empty_store: Path) -> Callable[[Path], None]:
+    """Put an initialised store into a root."""
+
+    def put(root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / "mlflow.db").exists():
+            shutil.copyfile(empty_store, root / "mlflow.db")
+
+    return put

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from learning_helper import digits, made_targets, tiny_student
+
+from pipeline import tasks
+from pipeline.errors import Failed, Refused
+from pipeline.stages.distill import (
+    HiddenTargets,
+    Loss,
+    Weights,
+    distill,
+    gradient_batches,
+    hard_scale,
+    recover,
+    soft_scale,
+    soft_term,
+)
+from pipeline.teacher_cache import TeacherTargets
+from pipeline.training import Batch
+
+SETTINGS = {"temperature": 4.0, "soft_weight": 1.0, "hard_weight": 0.5, "learning_rate": 0.01, "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> tasks.Task:
+    return digits(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def targets(task: tasks.Task) -> TeacherTargets:
+    return made_targets(task)
+
+
+def _all_rows(task: tasks.Task, mirrored: bool = False) -> Batch:
+    rows = torch.arange(task.rows("train"))
+    return Batch(torch.empty(0), rows, torch.full((len(rows),), mirrored))
+
+
+def _constant_logits(targets: TeacherTargets, temperature: float) -> torch.Tensor:
+    """What the best student answers that ignores its input: logits of the mean softened answer."""
+    mean = (torch.from_numpy(targets.logits("train")) / temperature).softmax(1).mean(0)
+    return (temperature * mean.log()).expand(len(targets.logits("train")), -1)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 10.0])
+def test_a_constant_answer_scores_one_in_the_soft_term(
+    task: tasks.Task, targets: TeacherTargets, temperature: float
+) -> None:
+    loss = Loss(task, targets, {"temperature": temperature, "soft_weight": 2.0})
+    assert float(loss(_constant_logits(targets, temperature), None, _all_rows(task))) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_constant_answer_scores_one_in_the_hard_term(task: tasks.Task, targets: TeacherTargets) -> None:
+    shares = torch.from_numpy(np.bincount(task.labels("train"), minlength=10) / task.rows("train")).float()
+    loss = Loss(task, targets, {"hard_weight": 1.0})
+    assert float(loss(shares.log().expand(task.rows("train"), -1), None, _all_rows(task))) == pytest.approx(
+        1.0, abs=1e-4
+    )
+
+
+def test_a_constant_answer_scores_one_in_the_hidden_term(task: tasks.Task, targets: TeacherTargets) -> None:
+    loss = Loss(task, targets, {"hidden_weight": 1.0})
+    assert loss.hidden is not None
+    nothing = torch.zeros(task.rows("train"), len(loss.hidden.alive))
+    found = float(loss(torch.zeros(task.rows("train"), 10), nothing, _all_rows(task)))
+    assert found == pytest.approx(1.0, abs=2e-2)  # the features are kept in half precision
+
+
+@pytest.mark.parametrize("temperature", [1.0, 10.0])
+def test_all_terms_together_are_one_whatever_the_weights(
+    task: tasks.Task, targets: TeacherTargets, temperature: float
+) -> None:
+    loss = Loss(task, targets, {"temperature": temperature, "soft_weight": 3.0, "hard_weight": 1.0})
+    even = torch.zeros(task.rows("train"), 10)  # the classes are all but equally common
+    assert float(loss(even, None, _all_rows(task))) == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_teacher_itself_scores_nothing_in_the_soft_term(task: tasks.Task, targets: TeacherTargets) -> None:
+    loss = Loss(task, targets, {"temperature": 2.0, "soft_weight": 1.0})
+    assert float(loss(torch.from_numpy(targets.logits("train")), None, _all_rows(task))) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_soft_term_by_hand() -> None:
+    # teacher: probabilities 0.8, 0.2; student: 0.5, 0.5; temperature 2 halves the logits first
+    teacher = torch.tensor([[2 * math.log(4.0), 0.0]])
+    wanted = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
+    assert float(soft_term(torch.zeros(1, 2), teacher, 2.0)) == pytest.approx(wanted, rel=1e-5)
+    both = torch.cat([teacher, teacher.flip(1)])  # their mean is 0.5, 0.5
+    assert soft_scale(both, 2.0) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_hard_scale_by_hand() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    assert hard_scale(labels, torch.ones(2)) == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert hard_scale(labels, torch.tensor([1.0, 3.0])) == pytest.approx(math.log(2))
+
+
+def test_weights_are_shares() -> None:
+    assert Weights.of({"soft_weight": 3.0, "hard_weight": 1.0}) == Weights(0.75, 0.25, 0.0)
+    for bad in ({}, {"soft_weight": 0.0}, {"soft_weight": -1.0, "hard_weight": 2.0}):
+        with pytest.raises(Refused, match="leave nothing to learn"):
+            Weights.of(bad)
+
+
+def test_mirrored_samples_meet_the_mirrored_answers(task: tasks.Task, targets: TeacherTargets) -> None:
+    loss = Loss(task, targets, {"temperature": 2.0, "soft_weight": 1.0})
+    logits = torch.from_numpy(targets.logits("train", "mirrored"))
+    assert float(loss(logits, None, _all_rows(task, mirrored=True))) == pytest.approx(0, abs=1e-6)
+    assert float(loss(logits, None, _all_rows(task, mirrored=False))) > 0.01
+    hidden = HiddenTargets.of(targets)
+    assert not torch.equal(hidden(_all_rows(task, mirrored=True)), hidden(_all_rows(task, mirrored=False)))
+
+
+def test_a_unit_that_never_fires_is_left_out(targets: TeacherTargets) -> None:
+    logits = targets.logits("train")
+    features = np.column_stack([logits[:, :2], np.full(len(logits), 5.0)]).astype(np.float16)
+    dead = TeacherTargets({("train", "plain"): (logits, features)})
+    assert HiddenTargets.of(dead).alive.tolist() == [0, 1]
+
+
+def test_distilling_teaches(task: tasks.Task, targets: TeacherTargets) -> None:
+    told: list[dict[str, float]] = []
+    settings = {**SETTINGS, "hidden_weight": 0.5, "augment": "none", "epochs": 40, "learning_rate": 0.03}
+    student, curve = distill(
+        tiny_student(), task, targets, settings, seed=1, on_epoch=lambda row: told.append(dict(row))
+    )
+    assert [row["epoch"] for row in curve] == list(range(1, 41))
+    assert told == curve
+    assert set(curve[0]) == {"epoch", "loss", "rung_accuracy", "seconds"}
+    assert curve[0]["loss"] == pytest.approx(1.0, abs=0.5)  # the terms are normalised
+    assert curve[-1]["loss"] < 0.8 * curve[0]["loss"]
+    assert curve[-1]["rung_accuracy"] > 0.3
+    assert not student.module.training
+
+
+def test_distilling_is_deterministic(task: tasks.Task, targets: TeacherTargets) -> None:
+    settings = {**SETTINGS, "hidden_weight": 1.0, "augment": "flip_shift", "epochs": 1}
+    found = [distill(tiny_student(), task, targets, settings, seed=seed)[0] for seed in (3, 3, 4)]
+    first, again, other = (artifact.module.classifier.weight for artifact in found)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_student_may_read_smaller_images(task: tasks.Task, targets: TeacherTargets) -> None:
+    _, curve = distill(tiny_student(input_size=6), task, targets, {**SETTINGS, "epochs": 1}, seed=0)
+    assert len(curve) == 1
+
+
+def test_recovery_goes_on_gently(task: tasks.Task, targets: TeacherTargets) -> None:
+    student, before = distill(tiny_student(), task, targets, {**SETTINGS, "epochs": 10}, seed=0)
+    _, after = recover(student, task, targets, SETTINGS, epochs=10, seed=0)
+    assert len(after) == 10
+    assert after[-1]["loss"] < before[-1]["loss"]
+    assert recover(student, task, targets, SETTINGS, epochs=0, seed=0) == (student, [])
+
+
+def test_what_cannot_be_had_is_refused(task: tasks.Task) -> None:
+    bare = made_targets(task, features=None, mirrored=False)
+    with pytest.raises(Refused, match=r"no pooled features"):
+        distill(tiny_student(), task, bare, {**SETTINGS, "hidden_weight": 1.0}, seed=0)
+    with pytest.raises(Refused, match=r"flip_shift needs the teacher's mirrored answers"):
+        distill(tiny_student(), task, bare, {**SETTINGS, "augment": "flip_shift"}, seed=0)
+
+
+def test_a_passed_deadline_and_a_stop_from_outside_end_it(task: tasks.Task, targets: TeacherTargets) -> None:
+    with pytest.raises(Failed, match="time limit"):
+        distill(tiny_student(), task, targets, SETTINGS, seed=0, deadline=0.0)
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distill(tiny_student(), task, targets, SETTINGS, seed=0, on_epoch=stop)
+
+
+def test_gradient_batches_add_gradients_and_change_nothing_else(task: tasks.Task, targets: TeacherTargets) -> None:
+    student = tiny_student()
+    before = {name: value.clone() for name, value in student.module.state_dict().items()}
+    student.module.eval()
+    gradient_batches(task, targets, student, {**SETTINGS, "hidden_weight": 1.0}, seed=0, batches=2)(student.module)
+    assert all(parameter.grad is not None for parameter in student.module.parameters())
+    assert all(torch.equal(before[name], value) for name, value in student.module.state_dict().items())
+
+
+def test_labels_alone_teach_too(targets: TeacherTargets, tmp_path: Path) -> None:
+    weighted = digits(tmp_path, class_weights={"3": 5.0})
+    _, curve = distill(tiny_student(), weighted, targets, {**SETTINGS, "soft_weight": 0.0, "epochs": 2}, seed=0)
+    assert curve[-1]["loss"] < curve[0]["loss"] < 1.6
