@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from pipeline.errors import Unavailable
 
 
 @contextmanager
@@ -22,6 +25,10 @@ def fresh(path: Path) -> Iterator[Path]:
         if beside.is_dir() and path.is_dir():
             _remove(path)  # a folder cannot be renamed over a full one
         beside.replace(path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise Unavailable(f"the disk is full: {path} cannot be written; free some space (niwaki clean)") from error
+        raise
     finally:
         _remove(beside)
 
@@ -36,6 +43,10 @@ def stored_array(
             return known
     with fresh(path) as beside:
         array = np.lib.format.open_memmap(beside, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        # A map over a hole in the file would kill the process, without a word, where the disk has no room to fill it.
+        if hasattr(os, "posix_fallocate"):
+            with beside.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, beside.stat().st_size)
         fill(array)
         array.flush()
         del array

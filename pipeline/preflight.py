@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import search_spaces
 from pipeline.config import SearchConfig, differences
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, near
 from pipeline.workspace import Workspace, check_space
 
 # What a search leaves behind besides images: databases, caches of logits, pages and pictures.
@@ -18,10 +19,22 @@ BASE_BYTES = 300_000_000
 def preflight(
     config: SearchConfig, workspace: Workspace, usage: Callable[[Path], Any] = shutil.disk_usage
 ) -> None:
-    """Folders, disk and continuity. Errors: ConfigError, Unavailable."""
+    """Recipes, folders, continuity, disk. Errors: ConfigError, Unavailable."""
+    recipes(config)
     workspace.make()
     same_search(config, workspace)
     check_space(workspace.root, needed_bytes(config), usage)
+
+
+def recipes(config: SearchConfig) -> dict[str, Mapping[str, Any]]:
+    """The known recipes that a configuration asks for, by name. Errors: ConfigError."""
+    known = search_spaces.recipes()
+    if isinstance(config.recipes, str):
+        return dict(known) if config.recipes == "all" else {}
+    for name in config.recipes:
+        if name not in known:
+            raise ConfigError(f"no recipe named {name!r}{near(name, known)}")
+    return {name: known[name] for name in config.recipes}
 
 
 def same_search(config: SearchConfig, workspace: Workspace) -> None:

@@ -270,7 +270,7 @@ def _from_pretrained(place: str, *, new_head: bool = False, trust_remote_code: b
                 **changes,
             )
     except Exception as error:  # OSError, ValueError, RuntimeError, SafetensorError, ...: transformers has no one kind
-        if local_folder(place) is None and isinstance(error, OSError):
+        if local_folder(place) is None and isinstance(error, OSError) and "safetensors" not in str(error):
             raise Unavailable(
                 f"teacher {place!r} cannot be fetched: {first_line(error)}. "
                 "Check name and connection, or give a local folder in `teacher.path`"
@@ -293,7 +293,13 @@ def _processor_file(place: str, folder: Path | None) -> Path:
         return folder / "preprocessor_config.json"
     from transformers.utils.hub import cached_file
 
-    return Path(cached_file(place, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False) or "")
+    try:
+        return Path(cached_file(place, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False) or "")
+    except OSError as error:
+        raise Unavailable(
+            f"the preprocessing of teacher {place!r} cannot be fetched: {first_line(error)}. "
+            "Check the connection, or give a local folder in `teacher.path`"
+        ) from error
 
 
 def _config_size(config: Any) -> int | None:

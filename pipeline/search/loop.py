@@ -15,12 +15,11 @@ from typing import Any, Protocol
 
 import yaml
 
-import search_spaces
 from pipeline import workbench
 from pipeline.config import SearchConfig
 from pipeline.errors import ConfigError
 from pipeline.findings import drop_models, find, write_front
-from pipeline.preflight import preflight
+from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.search import study as studies
@@ -227,12 +226,5 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def first_candidates(config: SearchConfig, space: SearchSpace) -> list[tuple[str, Mapping[str, Any]]]:
     """Name and flat candidate of the trials that come before any sampling. Errors: ConfigError on unknown recipes."""
-    from pipeline.errors import near
-
-    recipes = search_spaces.recipes()
-    chosen = list(recipes) if config.recipes == "all" else [] if config.recipes == "none" else list(config.recipes)
-    for name in chosen:
-        if name not in recipes:
-            raise ConfigError(f"no recipe named {name!r}{near(name, recipes)}")
     identity = [(f"identity {flat['quantize.scheme']}", flat) for flat in space.identity_candidates()]
-    return [*identity, *((name, recipes[name]) for name in chosen)]
+    return [*identity, *recipes(config).items()]

@@ -1,9 +1,8 @@
-"""Converters that talk: their advice is followed already, and their progress belongs to nobody's terminal."""
+"""Converters that talk: their advice is followed already, and a user can do nothing about the rest."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -11,11 +10,14 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet(*messages: str) -> Iterator[None]:
-    """Within the block: no prints, no log below ERROR, and none of the warnings whose text matches a pattern."""
-    before, printed = logging.root.manager.disable, io.StringIO()
+    """Within the block: no log below ERROR, and none of the warnings whose text matches a pattern.
+
+    The standard streams are left alone: a progress display may be writing to them at this moment.
+    """
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        with warnings.catch_warnings():
             for message in messages:
                 warnings.filterwarnings("ignore", message=message)
             yield

@@ -24,7 +24,6 @@ from pipeline.training import Batch, Images, fit, logits_of
 
 Scalar = bool | int | float | str
 Row = Mapping[str, float]
-BATCH_SIZE = 128
 WEIGHT_DECAY = 0.02
 RECOVERY_RATE = 0.3  # of the distillation's learning rate: the weights are nearly right already
 
@@ -250,7 +249,9 @@ def _learn(
 
 def _images(artifact: TorchArtifact, task: Task, split: str, augment: str) -> Images:
     size = int(artifact.shape["input_size"])
-    return Images(task.pixels(split, size), task.mean, task.std, augment, BATCH_SIZE)
+    # Some 30 steps an epoch at least, or a small data set would hardly be learned from; 128 fills two cores.
+    batch_size = max(32, min(128, task.rows(split) // 30))
+    return Images(task.pixels(split, size), task.mean, task.std, augment, batch_size)
 
 
 def _views(targets: TeacherTargets, read: Callable[..., Any]) -> list[torch.Tensor]:

@@ -98,9 +98,8 @@ def _traced(module: nn.Module, example: torch.Tensor, path: Path) -> None:
 
 
 def _dynamo(module: nn.Module, example: torch.Tensor, path: Path) -> None:
-    torch.onnx.export(
-        module, (example,), str(path), dynamo=True, input_names=[INPUT], output_names=[OUTPUT], external_data=False
-    )
+    names = {"input_names": [INPUT], "output_names": [OUTPUT]}
+    torch.onnx.export(module, (example,), str(path), dynamo=True, external_data=False, verbose=False, **names)
 
 
 def _compare(module: nn.Module, inputs: torch.Tensor, path: Path, tolerance: float) -> tuple[float, float]:

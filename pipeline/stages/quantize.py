@@ -103,6 +103,8 @@ def _static(source: Path, target: Path, per_channel: bool, calibration: Feeds) -
             per_channel=per_channel,
             activation_type=QuantType.QUInt8,  # signed activations have slow kernels on x86
             weight_type=QuantType.QInt8,
+            # On a plain and a separable convnet and a transformer (7000 rows of Fashion-MNIST, 2000 to score) MinMax,
+            # percentile and entropy scales were within 0.4 points of each other and of float32; this is the simplest.
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )

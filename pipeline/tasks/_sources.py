@@ -248,11 +248,16 @@ def _decoded(value: bytes | np.ndarray | None, row: int, split: str) -> Image.Im
     try:
         image = Image.open(io.BytesIO(value))
         image.load()
-        return image
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise ConfigError(
             f"the image in row {row} of {split} cannot be decoded: {_first_line(error)}; mend the file or drop the row"
         ) from error
+    if image.mode.startswith(("I", "F")):  # Pillow would clip these to white
+        raise ConfigError(
+            f"the image in row {row} of {split} has more than 8 bits per channel (Pillow mode {image.mode!r}); "
+            "store it with 8 bits, scaled as you want it"
+        )
+    return image
 
 
 def _digits(data: DataConfig) -> Rows:

@@ -203,6 +203,7 @@ def test_bad_configuration(
     config = copy.deepcopy(good())
     change(config, tmp_path)
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(config))
+    capsys.readouterr()  # what making the data printed
     found = run(["search", "search.yaml"])
     said = capsys.readouterr()
     assert (found, words in said.err) == (code, True), f"exit {found}: {said.err}"
@@ -234,7 +235,7 @@ COMMANDS: dict[str, tuple[list[str], int, str]] = {
     "a folder for a file": (["search", "."], 2, "is a folder"),
     "no such verb": (["serach", "x.yaml"], 2, "serach"),
     "no such flag": (["front", "x", "--tset"], 2, "--tset"),
-    "a word for a number": (["search", "x.yaml", "--trials", "many"], 2, "many"),
+    "a word for a number": (["search", "x.yaml", "--trials", "many"], 2, "--trials"),
     "front of no search": (["front", "none"], 2, "no search has been run"),
     "show of no search": (["show", "none", "1"], 2, "no search has been run"),
     "pick of no search": (["pick", "none"], 2, "no search has been run"),

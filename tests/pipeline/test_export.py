@@ -42,12 +42,15 @@ def test_attention_is_counted() -> None:
     assert count_macs(Attention(), (1, 2, 5, 8)) == 2 * (2 * 5 * 5 * 8)  # heads 2, tokens 5, width 8; two products
 
 
-def test_the_other_exporter_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_exporter_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("aten::diff unsupported")
 
     monkeypatch.setattr(stage, "_traced", broken)
     made = export(TinyNet(), (1, 1, 8, 8), tmp_path / "a.onnx")
+    assert capfd.readouterr() == ("", "")
     assert made.exporter == "dynamo"
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
     monkeypatch.setattr(stage, "_dynamo", broken)

@@ -74,9 +74,16 @@ def _kinds(path: Path) -> set[str]:
     ],
 )
 def test_each_scheme_gives_a_file_that_runs_and_answers_nearly_alike(
-    model: str, scheme: str, per_channel: bool, operator: str, plain: dict[str, OnnxArtifact], tmp_path: Path
+    model: str,
+    scheme: str,
+    per_channel: bool,
+    operator: str,
+    plain: dict[str, OnnxArtifact],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     made = quantize(plain[model], tmp_path / "q.onnx", scheme, per_channel=per_channel, calibration=iter(ROWS))
+    assert capfd.readouterr() == ("", "")
     assert made.precision == scheme
     assert (made.sha256, made.size_bytes) == (sha256_of(made.path), made.path.stat().st_size)
     assert (made.macs, made.parameters) == (plain[model].macs, plain[model].parameters)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,10 @@ def _bad(case: str, folder: Path) -> dict[str, Any]:
         _table(train, image=pa.array([], type=pa.binary()), label=pa.array([], type=pa.string()))
     elif case == "null image":
         write_table(train, TWO, [*images[:-1], None])
+    elif case == "16 bits":
+        deep = io.BytesIO()
+        Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16)).save(deep, "PNG")
+        write_table(train, TWO, [{"bytes": deep.getvalue(), "path": None}, *images[1:]])
     elif case == "null label":
         write_table(train, [*TWO[:-1], None])
     elif case == "image type":
@@ -192,6 +197,7 @@ def _bad(case: str, folder: Path) -> dict[str, Any]:
         ("wrong column", "no column 'label'; did you mean 'labels'? there are: image, labels"),
         ("empty", "train.parquet is empty"),
         ("null image", "row 39 of train has no image"),
+        ("16 bits", "row 0 of train has more than 8 bits per channel"),
         ("null label", "1 of 40 rows of train have no label"),
         ("image type", "column 'image' of train holds int64, not images"),
         ("one class", "one label, 'cat'"),
