@@ -8,6 +8,7 @@ Bar: at most 0.3 s per trial at 200 trials. Prints JSON.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -32,14 +33,16 @@ def main() -> None:
     moments: list[float] = []
 
     class Watch(Quiet):
-        def end(self, record: object, report: object) -> None:
+        def end(self, *_: object) -> None:
             moments.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        result = loop.run_search(settings, synthetic.workspace(Path(folder), settings), Watch(), prepare=synthetic.bench)
+        result = loop.run_search(
+            settings, synthetic.workspace(Path(folder), settings), Watch(), prepare=synthetic.bench
+        )
         whole = time.perf_counter() - begin
-    steps = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(moments)]
     last = steps[-50:]
     print(
         json.dumps(

@@ -2,8 +2,8 @@
 
     python docs/screenshots.py --root mlruns --search digits
 
-Needs Debian's `chromium` and `chromium-driver`. The browser is driven by the WebDriver protocol (W3C, "WebDriver"), which
-is JSON over HTTP, so that the standard library is enough.
+Needs Debian's `chromium` and `chromium-driver`. The browser is driven by the WebDriver protocol of the W3C, which is
+JSON over HTTP, so that the standard library is enough.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ PICTURES = Path(__file__).parent / "pictures"
 LARGEST_BYTES = 300_000  # a picture in the repository is paid for by everybody who clones it
 COLUMNS = ("accuracy", "speedup", "latency_p50_ms", "energy_mj", "size_mb")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--no-proxy-server", "--window-size=1500,950",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update",
+    "--disable-background-networking", "--disable-sync", "--hide-scrollbars", "--no-proxy-server",
+    "--window-size=1500,950",
 )  # fmt: skip
 
 
@@ -49,7 +50,6 @@ class Page:
     name: str
     url: str
     words: tuple[str, ...]
-    frame: bool = False  # the words stand in the page's first inner frame
 
 
 def missing() -> str | None:
@@ -66,7 +66,8 @@ class Browser:
     def __init__(self) -> None:
         self._profile = tempfile.mkdtemp(prefix="niwaki-browser-")
         port = free_port()
-        self._driver = _group(["chromedriver", f"--port={port}"])
+        # What the browser drops in the temporary folder goes with the profile.
+        self._driver = _group(["chromedriver", f"--port={port}"], TMPDIR=self._profile)
         self._address = f"http://{HOST}:{port}"
         _until_healthy(f"{self._address}/status", self._driver, 30)
         options = {"binary": shutil.which("chromium"), "args": [*FLAGS, f"--user-data-dir={self._profile}"]}
@@ -87,10 +88,10 @@ class Browser:
         _call(f"{self._address}/url", {"url": page.url})
         end, text = time.monotonic() + seconds, ""
         while time.monotonic() < end:
-            text = self._text(page.frame)
+            text = self._text()
             if all(word in text for word in page.words):
                 time.sleep(1.5)  # charts slide into place after their words are there
-                return self._text(page.frame)
+                return self._text()
             time.sleep(0.3)
         lacking = [word for word in page.words if word not in text]
         raise TimeoutError(f"{page.url} shows no {lacking} after {seconds:g} s, but: {text[:2000]!r}")
@@ -99,7 +100,7 @@ class Browser:
         """Put items into the browser's local storage for the server at `address`, as the page's own buttons would."""
         _call(f"{self._address}/url", {"url": f"{address}/health"})
         script = "for (const [name, value] of Object.entries(arguments[0])) localStorage.setItem(name, value)"
-        _call(f"{self._address}/execute/sync", {"script": script, "args": [dict(items)]})
+        self._run(script, dict(items))
 
     def save(self, path: Path) -> None:
         """A picture of the window, small enough for a repository."""
@@ -107,14 +108,22 @@ class Browser:
         # MLflow writes the artifact's place on this machine above it; that is nobody else's.
         hide = """for (const part of document.querySelectorAll('span, div'))
             if (part.innerText?.startsWith('Path: file:')) part.style.visibility = 'hidden'"""
-        _call(f"{self._address}/execute/sync", {"script": hide, "args": []})
+        self._run(hide)
         path.write_bytes(base64.b64decode(_call(f"{self._address}/screenshot")))
         shrink(path)
 
-    def _text(self, frame: bool) -> str:
-        where = "(document.querySelector('iframe')?.contentDocument ?? {}).body" if frame else "document.body"
-        script = f"return {where}?.innerText ?? ''"
-        return str(_call(f"{self._address}/execute/sync", {"script": script, "args": []}))
+    def _text(self) -> str:
+        """What stands on the page and in its inner frames."""
+        body = "return document.body?.innerText ?? ''"
+        parts = [str(self._run(body))]
+        for place in range(self._run("return window.length")):
+            _call(f"{self._address}/frame", {"id": place})  # MLflow locks an artifact's page into a sandbox
+            parts.append(str(self._run(body)))
+            _call(f"{self._address}/frame", {"id": None})
+        return "\n".join(parts)
+
+    def _run(self, script: str, *arguments: Any) -> Any:
+        return _call(f"{self._address}/execute/sync", {"script": script, "args": arguments})
 
 
 def take(root: Path, search: str, out: Path) -> dict[str, str]:
@@ -141,7 +150,7 @@ def pages(workspace: Workspace, address: str) -> list[Page]:
         Page("runs", experiment, (title, first, "latency_p50_ms")),
         Page("charts", f"{experiment}?compareRunsMode=CHART", (title, first, "latency_p50_ms", "student")),
         Page("search", whole, (title, "teacher.accuracy")),
-        Page("search-artifacts", f"{whole}/artifacts/front.html", (title, "front.json", "front.html", "mattered.json")),
+        Page("search-artifacts", f"{whole}/artifacts/front.html", (title, "mattered.json", "Quality and cost")),
         Page("trial", one, (chosen, "latency_p50_ms", "on_front")),
         Page(
             "front",
@@ -167,7 +176,9 @@ def settings(workspace: Workspace) -> dict[str, str]:
         "runsExpanded": {parent.info.run_id: True},
         "runsHiddenMode": "SHOWALL",
         "isAccordionReordered": True,
-        "compareRunSections": [{"uuid": "search", "name": "Search", "display": True, "isReordered": False}],
+        "compareRunSections": [
+            {"uuid": "search", "name": "Search", "display": True, "isReordered": False, "columns": 2}
+        ],
         "compareRunCharts": [
             {**chart, "type": "PARALLEL", "uuid": "parallel", "showAllRuns": True, **parallel},
             {**chart, "type": "SCATTER", "uuid": "scatter", **axes},
@@ -219,9 +230,10 @@ def _runs(workspace: Workspace) -> tuple[str, Any, list[Any]]:
     return number, parents[0], sorted(trials, key=lambda run: int(run.data.tags[tracking.NUMBER]))
 
 
-def _group(command: Sequence[str]) -> subprocess.Popen[bytes]:
+def _group(command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
     # A session of its own, so that the whole family can be ended with one signal.
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    silent, variables = subprocess.DEVNULL, {**os.environ, **environment}
+    return subprocess.Popen(command, stdout=silent, stderr=silent, env=variables, start_new_session=True)
 
 
 def _stop(leader: subprocess.Popen[bytes]) -> None:

@@ -20,7 +20,9 @@ def rerun(
     """The new record, and which rerun of this trial it is. A lost model file is put back if the bytes are the same."""
     workspace = bench.workspace
     if record.end == "interrupted":
-        raise ConfigError(f"trial {record.number} was cut off, so there is no result to repeat; resume the search instead")
+        raise ConfigError(
+            f"trial {record.number} was cut off, so there is no result to repeat; resume the search instead"
+        )
     candidate = Candidate(record.candidate.values, record.candidate.seed if seed is None else seed)
     folder = workspace.trial(record.number)
     count = 1 + sum(1 for _ in folder.glob("rerun-*"))

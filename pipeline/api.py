@@ -1,7 +1,7 @@
 """The verbs as a Python API: `from pipeline import api; api.search("examples/digits.yaml")`.
 
-Every function returns plain data (or a FrontReport) with `sentences` that the command line prints, and raises the errors
-of `pipeline.errors`.
+Every function returns plain data (or a FrontReport) with `sentences` that the command line prints, and raises the
+errors of `pipeline.errors`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def plan(file: str | Path, *, root: Path = ROOT, changes: Mapping[str, Any] | No
     sentences = [
         f"{config.name}: {', '.join(f'{count} {split}' for split, count in rows.items())} rows, {len(classes)} classes",
         f"objectives {', '.join(config.objectives)}; budget {config.budget or 'none'}; sampler {config.sampler.name}",
-        f"space: {'not finite' if size is None else f'{size} candidates'}; {len(first) - len(left_out)} known ones come first",
+        f"space: {'not finite' if size is None else f'{size} candidates'}; "
+        f"{len(first) - len(left_out)} known ones come first",
         *(f"recipe {name} is left out: {why}" for name, why in left_out.items()),
         f"at most {config.limits.trials} trials"
         + (f" or {config.limits.hours:g} hours" if config.limits.hours else "")
@@ -73,7 +74,9 @@ def search(
     report = result.report
     if not report.front_numbers:
         reasons = {record.reason for record in report.records if record.reason}
-        raise NothingFits(f"{result.reason}, and no trial is complete and within the budget; e.g. {min(reasons, default='-')}")
+        raise NothingFits(
+            f"{result.reason}, and no trial is complete and within the budget; e.g. {min(reasons, default='-')}"
+        )
     folder = workspace.folder
     sentences = [
         f"{result.reason}",
@@ -119,7 +122,9 @@ def front(name: str, *, root: Path = ROOT) -> Any:
 
     report = find(existing(root, name))
     if not report.front_numbers:
-        raise NothingFits(f"search {name!r} has no complete trial within its budget yet; go on with it, or widen the budget")
+        raise NothingFits(
+            f"search {name!r} has no complete trial within its budget yet; go on with it, or widen the budget"
+        )
     return report
 
 
@@ -165,7 +170,8 @@ def front_footer(report: Any, root: Path) -> list[str]:
         best = by_number[own[0]]
         lines.append(
             f"the teacher's own best int8 is trial {best.number} ({best.precision}): {report.quality} "
-            f"{text(report.quality, best.metrics.get(report.quality))}, {text('speedup', best.metrics.get('speedup'))} faster"
+            f"{text(report.quality, best.metrics.get(report.quality))}, {text('speedup', best.metrics.get('speedup'))} "
+            "as fast as the teacher"
         )
         for record in report.front:
             if record.candidate.student != "identity":
@@ -174,13 +180,17 @@ def front_footer(report: Any, root: Path) -> list[str]:
     if report.test:
         lines += _test_lines(report, own)
     elif own or report.front_numbers:
-        lines.append(f"next: niwaki pick {report.name} --speedup 4{_root(root)}, then niwaki front {report.name} --test")
+        lines.append(
+            f"next: niwaki pick {report.name} --speedup 4{_root(root)}, then niwaki front {report.name} --test"
+        )
     return lines
 
 
 def _test_lines(report: Any, own: list[int]) -> list[str]:
     test = report.test
-    lines = [f"test split, scored once on {test['created'][:10]}, {test['rows']} rows, batch 1, the files that would ship:"]
+    lines = [
+        f"test split, scored once on {test['created'][:10]}, {test['rows']} rows, batch 1, the files that would ship:"
+    ]
     whole = test["teacher"][report.quality]
     lines.append(f"  teacher {report.quality} {text(report.quality, whole)}")
     for number in [*report.front_numbers, *own]:
@@ -188,7 +198,9 @@ def _test_lines(report: Any, own: list[int]) -> list[str]:
         if row:
             value = row[report.quality]
             kind = " (the teacher's own)" if number in own else ""
-            lines.append(f"  trial {number}{kind} {text(report.quality, value)}, {100 * value / whole:.2f} % of the teacher's")
+            lines.append(
+                f"  trial {number}{kind} {text(report.quality, value)}, {100 * value / whole:.2f} % of the teacher's"
+            )
     return list(dict.fromkeys(lines))
 
 
@@ -217,10 +229,14 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines.append(f"  {metric:<30} {text(metric, value)}{span}" + (f"  {over:.0%} over budget" if over > 0 else ""))
     energy = (found["measurement"] or {}).get("energy") or {}
     if energy:
-        lines.append(f"  energy: {energy.get('kind') or energy.get('unmeasured')}, {energy.get('boundary', '')}".rstrip(", "))
+        lines.append(
+            f"  energy: {energy.get('kind') or energy.get('unmeasured')}, {energy.get('boundary', '')}".rstrip(", ")
+        )
     if found["curve"]:
         lines += ["", "curve (torch model, validation)"]
-        lines += [f"  epoch {row['epoch']:g}: loss {row['loss']:.4f}, {row['rung_accuracy']:.4f}" for row in found["curve"]]
+        lines += [
+            f"  epoch {row['epoch']:g}: loss {row['loss']:.4f}, {row['rung_accuracy']:.4f}" for row in found["curve"]
+        ]
     lines += ["", "seconds: " + ", ".join(f"{phase} {value:.1f}" for phase, value in found["seconds"].items())]
     lines += [f"note: {note}" for note in found["notes"]]
     return [*lines, f"files: {found['folder']}", f"next: niwaki rerun {name} {number}"]
@@ -246,7 +262,9 @@ def rerun(
         f"  {metric:<30} {text(metric, record.metrics.get(metric)):>12} {text(metric, new.metrics.get(metric)):>12}"
         for metric in names
     ]
-    head = f"trial {number}, rerun {count} with seed {new.candidate.seed}: {new.end}" + (f", {new.reason}" if new.reason else "")
+    head = f"trial {number}, rerun {count} with seed {new.candidate.seed}: {new.end}" + (
+        f", {new.reason}" if new.reason else ""
+    )
     return {
         "first": record.to_json(),
         "again": new.to_json(),
@@ -303,13 +321,17 @@ def measure(
     other = against or model
     lines = [
         f"{model}: {latency.median_ms:.4g} ms per inference, batch 1, {threads} thread(s), on {target}",
-        f"  {1 / latency.ratio:.4g}x as fast as {other} [{1 / latency.ratio_high:.4g}, {1 / latency.ratio_low:.4g}], 95 %",
+        f"  {1 / latency.ratio:.4g}x as fast as {other} "
+        f"[{1 / latency.ratio_high:.4g}, {1 / latency.ratio_low:.4g}], 95 %",
         f"  p50 {text('latency_p50_ms', latency.median_ms)}, p90 {text('latency_p90_ms', latency.p90_ms)}, "
         f"p99 {text('latency_p99_ms', latency.p99_ms)}; CPU {text('cpu_ms', latency.cpu_seconds * 1000)}",
     ]
     if "mj" in energy:
         lines.append(f"  {text('energy_mj', energy['mj'])} per inference")
-    lines.append("  " + energy_sentence(energy.get("kind"), energy.get("boundary"), energy.get("source") or energy.get("unmeasured")))
+    lines.append(
+        "  "
+        + energy_sentence(energy.get("kind"), energy.get("boundary"), energy.get("source") or energy.get("unmeasured"))
+    )
     return {**found.to_json(), "sentences": [*lines, *(f"  {warning}" for warning in found.warnings)]}
 
 
@@ -335,16 +357,16 @@ def ui(name: str | None = None, *, root: Path = ROOT, port: int = 5000, say: Say
     return subprocess.run(command, check=False).returncode
 
 
-def clean(
-    name: str | None = None, *, root: Path = ROOT, cache: bool = False, dry_run: bool = False
-) -> dict[str, Any]:
+def clean(name: str | None = None, *, root: Path = ROOT, cache: bool = False, dry_run: bool = False) -> dict[str, Any]:
     """Remove what can be made again; never a record."""
     from pipeline.cleaning import clean as remove
 
     gone = remove(root, name, cache=cache, dry_run=dry_run)
     total = sum(size for _, size in gone)
     verb = "would go" if dry_run else "removed"
-    sentences = [f"{path}: {size / 1e6:.1f} MB" for path, size in gone] + [f"{len(gone)} things, {total / 1e6:.1f} MB {verb}"]
+    sentences = [f"{path}: {size / 1e6:.1f} MB" for path, size in gone] + [
+        f"{len(gone)} things, {total / 1e6:.1f} MB {verb}"
+    ]
     return {"removed": [[str(path), size] for path, size in gone], "sentences": sentences}
 
 

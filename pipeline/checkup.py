@@ -63,7 +63,9 @@ def _configured(file: Path, root: Path) -> list[dict[str, Any]]:
         workbench.prepare_target(config)
         step = "data"
         task = workbench.prepare_task(config, workspace)
-        rows.append(_row(step, config.task.kind, note=f"{task.rows('train')} training rows, {len(task.classes)} classes"))
+        rows.append(
+            _row(step, config.task.kind, note=f"{task.rows('train')} training rows, {len(task.classes)} classes")
+        )
         step = "space"
         workbench.prepare_space(config, task)
         rows.append(_row(step, str(config.space)[:60]))
@@ -82,6 +84,10 @@ def _teacher(config: Any, workspace: Workspace, task: Any) -> dict[str, Any]:
     if wanted.train is not None:
         folder = teacher_folder(workspace.root, config.name, wanted.train, task.fingerprint, wanted.size or task.size)
         if not folder.exists():
-            return _row("teacher", str(folder), note=f"not trained yet; the search trains it, or: niwaki teacher for {config.name}")
+            return _row(
+                "teacher",
+                str(folder),
+                note=f"not trained yet; the search trains it, or: niwaki teacher for {config.name}",
+            )
     teacher = workbench.prepare_teacher(config, workspace, task)
     return _row("teacher", str(teacher.place), note=f"input {teacher.size} pixels")

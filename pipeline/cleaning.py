@@ -29,7 +29,7 @@ def clean(root: Path, name: str | None, *, cache: bool, dry_run: bool) -> list[t
 
 
 def _search(workspace: Workspace, dry_run: bool) -> list[tuple[Path, int]]:
-    found = [path for path in workspace.folder.rglob(".*.part")]
+    found = list(workspace.folder.rglob(".*.part"))
     found += [path for path in workspace.folder.glob("trials/*") if not (path / "record.json").exists()]
     if config_of(workspace).keep == "front":
         report = find(workspace)

@@ -21,7 +21,8 @@ from pipeline.errors import ConfigError, NiwakiError
 
 app = typer.Typer(
     name="niwaki",
-    help="Shape a large model to the space it has: search students by accuracy, latency and energy on the file that would ship.",
+    help="Shape a large model to the space it has: search students by accuracy, latency and energy, "
+    "taken on the file that would ship.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -54,7 +55,9 @@ def search(
     keep: Annotated[str | None, typer.Option(help="Models to keep on disk: all, or those on the front.")] = None,
     target: Annotated[str | None, typer.Option(help="target.name")] = None,
     energy: Annotated[str | None, typer.Option(help="energy: measured or modelled")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Search, or go on with a search: the same command resumes it."""
@@ -85,7 +88,9 @@ def teacher(file: ConfigFile, root: Root = ROOT, as_json: Json = False) -> None:
 def front(
     name: Name,
     root: Root = ROOT,
-    test: Annotated[bool, typer.Option("--test", help="Score the front on the test split, once; later calls print what was stored.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Score the front on the test split, once; later calls print what was stored.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """The Pareto front of a search: quality, latency and energy of the files that would ship."""
@@ -96,7 +101,9 @@ def front(
 
 
 @app.command()
-def show(name: Name, number: Annotated[int, typer.Argument(metavar="TRIAL")], root: Root = ROOT, as_json: Json = False) -> None:
+def show(
+    name: Name, number: Annotated[int, typer.Argument(metavar="TRIAL")], root: Root = ROOT, as_json: Json = False
+) -> None:
     """Everything known of one trial."""
     from pipeline import api
 
@@ -131,10 +138,14 @@ def pick(
     size_mb: Annotated[float | None, typer.Option(help="at most")] = None,
     peak_memory_mb: Annotated[float | None, typer.Option(help="at most")] = None,
     min_accuracy: Annotated[float | None, typer.Option(help="at least, on the selection slice")] = None,
-    min_quality: Annotated[float | None, typer.Option(help="the task's own metric, at least, on the selection slice")] = None,
+    min_quality: Annotated[
+        float | None, typer.Option(help="the task's own metric, at least, on the selection slice")
+    ] = None,
     speedup: Annotated[float | None, typer.Option(help="at least, against the teacher")] = None,
     trial: Annotated[int | None, typer.Option(help="Take this trial, whatever the budget.")] = None,
-    knee: Annotated[bool, typer.Option("--knee", help="The knee of the front instead of the best quality that fits.")] = False,
+    knee: Annotated[
+        bool, typer.Option("--knee", help="The knee of the front instead of the best quality that fits.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Choose one model for a device budget; the folder works without niwaki."""
@@ -169,7 +180,9 @@ def measure(
 
 @app.command()
 def doctor(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE.yaml]", help="Also check this configuration's data and teacher.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE.yaml]", help="Also check this configuration's data and teacher.")
+    ] = None,
     root: Root = ROOT,
     as_json: Json = False,
 ) -> None:
@@ -253,7 +266,7 @@ def _disk(error: OSError) -> tuple[str, int]:
 
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            "the disk is full; finished trials are kept. Free some space (niwaki clean) and type the same command again",
+            "the disk is full; finished trials are kept. Free some space (niwaki clean), then type the same command",
             3,
         )
     return f"niwaki broke: {_log(error)}", 70

@@ -228,7 +228,7 @@ def parse_config(data: Mapping[str, Any], where: str) -> SearchConfig:
     try:
         return SearchConfig.model_validate(data)
     except ValidationError as error:
-        lines = [_sentence(item, data) for item in error.errors()]
+        lines = [_sentence(item) for item in error.errors()]
         raise ConfigError(f"{where}: " + "\n  ".join(lines)) from None
 
 
@@ -255,7 +255,7 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, dotted: str) -> None
     data[keys[-1]] = value
 
 
-def _sentence(item: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def _sentence(item: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         known = _known_keys(item["loc"][:-1])

@@ -7,7 +7,12 @@ from pipeline.artifact import OnnxArtifact
 
 
 def device_metrics(
-    measurement: Measurement, artifact: OnnxArtifact, *, ratio: float, teacher_latency_ms: float, preprocessing_ms: float
+    measurement: Measurement,
+    artifact: OnnxArtifact,
+    *,
+    ratio: float,
+    teacher_latency_ms: float,
+    preprocessing_ms: float,
 ) -> dict[str, float]:
     """Figures of one file; `latency_p50_ms` is the interleaved ratio times the study's frozen teacher latency."""
     latency, energy, memory = measurement.latency, measurement.energy, measurement.peak_memory_mb

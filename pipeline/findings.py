@@ -60,7 +60,12 @@ def _test(workspace: Workspace) -> Mapping[str, Any] | None:
         return None
     sealed = read_json(workspace.test_file)
     trials = {number: row["metrics"] for number, row in sealed["trials"].items()}
-    return {"created": sealed["date"], "rows": sealed["rows"], "teacher": sealed["teacher"]["metrics"], "trials": trials}
+    return {
+        "created": sealed["date"],
+        "rows": sealed["rows"],
+        "teacher": sealed["teacher"]["metrics"],
+        "trials": trials,
+    }
 
 
 def ties(
@@ -98,7 +103,7 @@ def write_front(
 
 
 def drop_models(report: FrontReport, workspace: Workspace, dry_run: bool = False) -> list[Path]:
-    """Delete the models of trials off the front (`keep: front`); the teacher's own 8-bit files stay. Returns the paths."""
+    """Delete the models of trials off the front (`keep: front`), not the teacher's own 8-bit files. Returns paths."""
     kept = set(report.front_numbers) | set(best_int8(report.records, report.quality))
     gone = [
         path

@@ -56,7 +56,11 @@ def pick(
     folder = workspace.trial(record.number)
     artifact = record.artifact or {}
     sentence = energy_sentence(report.energy_kind, report.energy_boundary, report.energy_source)
-    alias = budget_alias(budget) if budget else ("knee" if knee else f"trial-{record.number}" if trial is not None else "best")
+    alias = (
+        budget_alias(budget)
+        if budget
+        else ("knee" if knee else f"trial-{record.number}" if trial is not None else "best")
+    )
     write_package(
         out,
         record=record,
@@ -97,7 +101,9 @@ def _finalists(report: FrontReport, workspace: Workspace, trial: int | None) -> 
         raise NothingFits(f"search {report.name!r} has no front yet; go on with it")
     lost = [record.number for record in finalists if not (workspace.trial(record.number) / "model.onnx").exists()]
     if lost:
-        raise ConfigError(f"the model file of trial {lost[0]} is gone; make it again: niwaki rerun {report.name} {lost[0]}")
+        raise ConfigError(
+            f"the model file of trial {lost[0]} is gone; make it again: niwaki rerun {report.name} {lost[0]}"
+        )
     return finalists
 
 
@@ -120,7 +126,12 @@ def _test_row(report: FrontReport, number: int) -> Mapping[str, Any] | None:
     if report.test is None or str(number) not in report.test["trials"]:
         return None
     test = report.test
-    return {"rows": test["rows"], "date": test["created"], "metrics": test["trials"][str(number)], "teacher": test["teacher"]}
+    return {
+        "rows": test["rows"],
+        "date": test["created"],
+        "metrics": test["trials"][str(number)],
+        "teacher": test["teacher"],
+    }
 
 
 def _tags(record: TrialRecord, report: FrontReport, budget: Mapping[str, float]) -> dict[str, str]:
@@ -144,8 +155,8 @@ def _sentences(
         other = choice.rescored[number]
         fastest = ", and faster" if number == choice.fastest_tie else ""
         lines.append(
-            f"  a paired test cannot tell trial {number} from it{fastest}: {text(report.quality, other[report.quality])}, "
-            f"{text('latency_p50_ms', other['latency_p50_ms'])}"
+            f"  a paired test cannot tell trial {number} from it{fastest}: "
+            f"{text(report.quality, other[report.quality])}, {text('latency_p50_ms', other['latency_p50_ms'])}"
         )
     root = "" if str(workspace.root) == "mlruns" else f" --root {workspace.root}"
     return [
@@ -154,5 +165,3 @@ def _sentences(
         f"written to {out}; registered in MLflow as {workspace.name} version {version}, alias {alias}",
         f"next: python {out}/predict.py IMAGE.png, or niwaki front {workspace.name} --test{root}",
     ]
-
-

@@ -16,9 +16,7 @@ from pipeline.workspace import Workspace, check_space
 BASE_BYTES = 300_000_000
 
 
-def preflight(
-    config: SearchConfig, workspace: Workspace, usage: Callable[[Path], Any] = shutil.disk_usage
-) -> None:
+def preflight(config: SearchConfig, workspace: Workspace, usage: Callable[[Path], Any] = shutil.disk_usage) -> None:
     """Recipes, folders, continuity, disk. Errors: ConfigError, Unavailable."""
     recipes(config)
     workspace.make()

@@ -47,7 +47,7 @@ class Lines:
         if not self._in_trial:  # epochs and steps inside a trial would drown a log
             self.say(sentence)
 
-    def begin(self, number: int, candidate: Candidate) -> None:
+    def begin(self, _number: int, _candidate: Candidate) -> None:
         self._in_trial = True
 
     def end(self, record: TrialRecord, report: FrontReport) -> None:

@@ -65,8 +65,8 @@ def unsealed(workspace: Workspace) -> Mapping[str, Any]:
     seal = stored.pop("seal", None)
     if seal != _hash(stored):
         raise ConfigError(
-            f"{workspace.test_file} was changed after it was sealed, so its figures are void; restore it, or begin a new "
-            "search under another name: the test split of this one has been seen"
+            f"{workspace.test_file} was changed after it was sealed, so its figures are void; restore it, or begin a "
+            "new search under another name: the test split of this one has been seen"
         )
     return {**stored, "seal": seal}
 
@@ -76,7 +76,9 @@ def _score(folder: Path, record: TrialRecord | None, task: Task, target: Hardwar
     digest = sha256_of(path)
     expected = None if record is None else (record.artifact or {}).get("sha256")
     if expected is not None and digest != expected:
-        raise ConfigError(f"{path} is not the file that was measured (its SHA-256 differs); niwaki rerun makes it again")
+        raise ConfigError(
+            f"{path} is not the file that was measured (its SHA-256 differs); niwaki rerun makes it again"
+        )
     logits = target.predict(path, task.feeds("test", _input_size(folder, record)))
     np.save(folder / "test_predictions.npy", logits.argmax(1).astype(np.int32))
     quality, intervals = quality_with_intervals(task.labels("test"), logits)

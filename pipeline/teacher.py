@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -339,12 +340,15 @@ def _quiet() -> Iterator[None]:
     """Faults reach the user as one sentence of ours; bars and warnings of the library beside it only confuse."""
     from transformers.utils import logging
 
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub = getLogger("huggingface_hub")  # it counts its retries aloud
+    before, bars, hub_before = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.level
     logging.set_verbosity(logging.CRITICAL)
+    hub.setLevel(logging.CRITICAL)
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        hub.setLevel(hub_before)
         if bars:
             logging.enable_progress_bar()

@@ -123,4 +123,4 @@ def processor_size(processor: Mapping[str, Any]) -> int | None:
 
 
 def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

@@ -111,7 +111,9 @@ class Tracker:
                 work()
         except Exception as error:  # MLflow raises what its database, disk and validation raise; none may end a search
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            self._say(f"MLflow could not be written ({first}); the records are safe, and the next start writes it again")
+            self._say(
+                f"MLflow could not be written ({first}); the records are safe, and the next start writes it again"
+            )
             return False
         return True
 

@@ -118,7 +118,9 @@ def _trained(
     settings, seed = candidate.section("distill"), candidate.seed
     with clock("distill"):
         step("distilling")
-        student, _ = distill(student, bench.task, bench.targets, settings, seed=seed, deadline=deadline, on_epoch=on_epoch)
+        student, _ = distill(
+            student, bench.task, bench.targets, settings, seed=seed, deadline=deadline, on_epoch=on_epoch
+        )
     pruning = candidate.section("prune")
     if pruning.get("ratio", 0):
         with clock("prune"):
@@ -254,7 +256,9 @@ def device_metrics(measurement: Measurement, artifact: OnnxArtifact, bench: Work
 def _all_objectives(metrics: Mapping[str, float], bench: Workbench) -> None:
     missing = [name for name in bench.config.objectives if not math.isfinite(metrics.get(name, math.nan))]
     if missing:
-        raise DeviceFailure(f"no figure for {', '.join(missing)} on {bench.target.name!r}, so the trial cannot be ranked")
+        raise DeviceFailure(
+            f"no figure for {', '.join(missing)} on {bench.target.name!r}, so the trial cannot be ranked"
+        )
 
 
 class Phases:

@@ -92,9 +92,7 @@ def prepare_teacher(
     """Load the teacher, or train it where none is stored yet."""
     wanted = config.teacher
     if wanted.path is not None:
-        return load_teacher(
-            wanted.path, task, size=wanted.size, trust_remote_code=wanted.trust_remote_code
-        )
+        return load_teacher(wanted.path, task, size=wanted.size, trust_remote_code=wanted.trust_remote_code)
     assert wanted.train is not None
     size = wanted.size or config.task.size
     folder = teacher_folder(workspace.root, config.name, wanted.train, task.fingerprint, size)
@@ -113,8 +111,8 @@ def prepare_target(config: SearchConfig) -> HardwareTarget:
         raise Unavailable(f"target {config.target.name!r} cannot be used: {reason}")
     if "energy_mj" in (*config.objectives, *config.budget) and config.energy == "measured":
         raise Unavailable(
-            f"energy is asked for but nothing on {config.target.name!r} measures it: no reader for an energy counter is "
-            "there yet. Accept a model with `energy: modelled`, or name `objectives:` without energy_mj"
+            f"energy is asked for but nothing on {config.target.name!r} measures it: no reader for an energy counter "
+            "is there yet. Accept a model with `energy: modelled`, or name `objectives:` without energy_mj"
         )
     return target
 

@@ -136,9 +136,7 @@ def existing(root: Path, name: str) -> Workspace:
     return space
 
 
-def check_space(
-    folder: Path, needed_bytes: int, usage: Callable[[Path], Any] = shutil.disk_usage
-) -> None:
+def check_space(folder: Path, needed_bytes: int, usage: Callable[[Path], Any] = shutil.disk_usage) -> None:
     """Refuse to begin what would not fit on the disk. Errors: Unavailable."""
     free = usage(folder).free
     if free < needed_bytes:

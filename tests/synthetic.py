@@ -37,13 +37,17 @@ def config(trials: int, **changes: Any) -> SearchConfig:
     return parse_config(data, "synthetic")
 
 
-def record(number: int, candidate: Candidate, bench: Any, step: Callable[[str], None]) -> TrialRecord:
+def record(number: int, candidate: Candidate, bench: Any, _step: Callable[[str], None]) -> TrialRecord:
     """Bigger students are better and slower; 8 bits are faster and slightly worse; the seed adds noise."""
     chance = random.Random(f"{candidate.key}{number}")
     flat = candidate.flat()
     size = 60.0
     if candidate.student != "identity":
-        numbers = [float(value) for key, value in flat.items() if key.startswith(candidate.student) and not isinstance(value, str | bool)]
+        numbers = [
+            float(value)
+            for key, value in flat.items()
+            if key.startswith(candidate.student) and not isinstance(value, str | bool)
+        ]
         size = math.prod(max(value, 1.0) for value in numbers) ** 0.5 / 10 + 0.2
         size *= 1 - float(flat.get("prune.ratio", 0))
     ratio = size / 60 * (0.45 if "int8" in str(flat["quantize.scheme"]) else 1.0) * chance.uniform(0.97, 1.03)
@@ -80,7 +84,14 @@ def bench(settings: SearchConfig, workspace: Workspace, _step: Any = None) -> An
     teacher = workspace.folder / "teacher"
     teacher.mkdir(parents=True, exist_ok=True)
     np.save(teacher / "validation_labels.npy", labels)
-    figures = {"accuracy": 0.95, "latency_p50_ms": 2.0, "speedup": 1.0, "energy_mj": 8.0, "size_mb": 10.0, "latency_ratio": 1.0}
+    figures = {
+        "accuracy": 0.95,
+        "latency_p50_ms": 2.0,
+        "speedup": 1.0,
+        "energy_mj": 8.0,
+        "size_mb": 10.0,
+        "latency_ratio": 1.0,
+    }
     measurement = {"energy": {"kind": "modelled-generic", "boundary": "server share", "source": "a table"}}
     write_json(teacher / "figures.json", {"metrics": figures, "intervals": {}, "measurement": measurement})
     conditions = SimpleNamespace(to_json=dict)

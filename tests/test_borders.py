@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parent.parent
-FILES = sorted(path for room in ("search_spaces", "hardware_targets", "pipeline") for path in (REPO / room).rglob("*.py"))
+FILES = sorted(
+    path for room in ("search_spaces", "hardware_targets", "pipeline") for path in (REPO / room).rglob("*.py")
+)
 
 # Which room may not import what.
 FORBIDDEN = {

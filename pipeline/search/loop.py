@@ -1,7 +1,7 @@
 """The search: ask, run the trial, remember, tell, show; and resume by doing the same again.
 
-Order of a trial's end: record.json (write, fsync, rename), then the study, then MLflow, then the front. Whatever dies in
-between, the next start mends the later ones from the earlier.
+Order of a trial's end: record.json (write, fsync, rename), then the study, then MLflow, then the front. Whatever dies
+in between, the next start mends the later ones from the earlier.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import yaml
 
 from pipeline import workbench
 from pipeline.config import SearchConfig
-from pipeline.errors import ConfigError
 from pipeline.findings import drop_models, find, write_front
 from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
@@ -145,7 +144,8 @@ class _Loop:
     def _interrupted(self, number: int, params: Mapping[str, Any]) -> TrialRecord:
         """The record of a trial that was cut off; its candidate is queued again unless it keeps taking us down."""
         candidate = studies.candidate_of(params, self.bench.space, self.config.seed + number)
-        before = sum(1 for record in self.records if record.end == "interrupted" and record.candidate.key == candidate.key)
+        cut_off = [record for record in self.records if record.end == "interrupted"]
+        before = sum(record.candidate.key == candidate.key for record in cut_off)
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         if before + 1 >= MOST_INTERRUPTIONS:
             reason = f"the process ended {before + 1} times during this candidate; it is not tried again"

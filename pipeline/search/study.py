@@ -1,8 +1,8 @@
 """The one door to Optuna: samplers, the study, telling, and mending the study from the records.
 
-Optuna 5 facts this file rests on: multi-objective TPE is independent unless `multivariate=True`; in a conditional space
-only `group=True` models all parameters; a constraint is write-once and feasible when <= 0; TPE learns from PRUNED trials
-with a constraint, NSGA-II, NSGA-III and GP read COMPLETE trials only.
+Optuna 5 facts this file rests on: multi-objective TPE is independent unless `multivariate=True`; in a conditional
+space only `group=True` models all parameters; a constraint is write-once and feasible when <= 0; TPE learns from
+PRUNED trials with a constraint, NSGA-II, NSGA-III and GP read COMPLETE trials only.
 """
 
 from __future__ import annotations
@@ -24,15 +24,6 @@ from search_spaces.candidate import Candidate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-# What `--sampler` help says; the first is the default.
-SAMPLERS: dict[str, str] = {
-    "tpe": "multivariate, grouped TPE: models conditional spaces, learns from refused trials; slows beyond 10,000 trials",
-    "nsga2": "NSGA-II: genetic; needs some 50 complete trials before it evolves; sees refused trials only as bad complete ones",
-    "nsga3": "NSGA-III: as nsga2, spread along reference directions, for more than three objectives",
-    "gp": "Gaussian process: few trials; axes of a conditional space are sampled at random; seconds per trial at 100, minutes at 1,000",
-    "random": "random: learns nothing; the honest baseline",
-}
-
 
 def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
     """The sampler of a configuration, seeded."""
@@ -41,9 +32,7 @@ def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
         # `group=True` announces itself as experimental on every construction.
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         makers: dict[str, Callable[[], BaseSampler]] = {
-            "tpe": lambda: optuna.samplers.TPESampler(
-                multivariate=True, group=True, n_startup_trials=start, seed=seed
-            ),
+            "tpe": lambda: optuna.samplers.TPESampler(multivariate=True, group=True, n_startup_trials=start, seed=seed),
             "nsga2": lambda: optuna.samplers.NSGAIISampler(population_size=max(start, 2), seed=seed),
             "nsga3": lambda: optuna.samplers.NSGAIIISampler(population_size=max(start, 2), seed=seed),
             "gp": lambda: optuna.samplers.GPSampler(n_startup_trials=start, seed=seed),
@@ -53,7 +42,7 @@ def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
 
 
 def open_study(config: SearchConfig, url: str) -> optuna.Study:
-    """Create or load the study; the sampler's seed moves on with the number of trials, so a resumed search does not repeat."""
+    """Create or load the study; the sampler's seed moves on with the trials, so a resumed search repeats nothing."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
@@ -76,7 +65,7 @@ def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list
     """State and values to tell, so that this study's sampler learns the most from the record."""
     if record.end in ("complete", "duplicate") and all(name in record.metrics for name in config.objectives):
         return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
-    if record.end == "refused" and record.violations:
+    if record.end == "refused":
         if config.sampler.name in ("tpe", "random"):
             return TrialState.PRUNED, None
         if all(name in record.metrics for name in config.objectives):
@@ -84,12 +73,24 @@ def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list
     return TrialState.FAIL, None
 
 
+def constraints(record: TrialRecord) -> dict[str, float]:
+    """Named constraints of a trial, <= 0 where they hold: its budgets, and whether a stage refused to make it.
+
+    Without the second a refusal for another reason than a budget would be a PRUNED trial that violates nothing, which
+    TPE may take for a good one.
+    """
+    if record.end in ("failed", "interrupted"):
+        return {}
+    over = any(value > 0 for value in record.violations.values())
+    return {**record.violations, "refused": 1.0 if record.end == "refused" and not over else 0.0}
+
+
 def tell(study: optuna.Study, trial: optuna.Trial | int, record: TrialRecord, config: SearchConfig) -> None:
     """Constraints last and once, then the outcome."""
     number = trial if isinstance(trial, int) else trial.number
     handle = trial if not isinstance(trial, int) else _handle(study, number)
     already = trials(study)[number].constraints
-    for name, value in record.violations.items():
+    for name, value in constraints(record).items():
         if name not in already:
             handle.set_constraint(name, value)
     state, values = outcome(record, config)
@@ -149,7 +150,7 @@ def _frozen(record: TrialRecord | None, config: SearchConfig, space: SearchSpace
         values=values,
         params=fixed.params,
         distributions=fixed.distributions,
-        constraints=dict(record.violations),
+        constraints=constraints(record),
     )
 
 
@@ -159,15 +160,15 @@ def candidate_of(params: Mapping[str, Any], space: SearchSpace, seed: int) -> Ca
 
 
 class _Given:
-    """A trial whose every parameter is given; one that is missing (a trial cut off early) takes the axis's first value."""
+    """A trial whose parameters are given; a missing one (the trial was cut off early) takes the axis's first value."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         self._params = params
 
-    def suggest_float(self, name: str, low: float, high: float, **_: Any) -> float:
+    def suggest_float(self, name: str, low: float, _high: float, **_: Any) -> float:
         return float(self._params.get(name, low))
 
-    def suggest_int(self, name: str, low: int, high: int, **_: Any) -> int:
+    def suggest_int(self, name: str, low: int, _high: int, **_: Any) -> int:
         return int(self._params.get(name, low))
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
@@ -177,9 +178,7 @@ class _Given:
 def waiting(study: optuna.Study) -> list[dict[str, Any]]:
     """Parameters of the trials that are queued and not begun."""
     return [
-        dict(trial.system_attrs.get("fixed_params", {}))
-        for trial in trials(study)
-        if trial.state == TrialState.WAITING
+        dict(trial.system_attrs.get("fixed_params", {})) for trial in trials(study) if trial.state == TrialState.WAITING
     ]
 
 
@@ -200,7 +199,7 @@ def sampling(study: optuna.Study, at_random: bool, seed: int) -> Iterator[None]:
 
 
 def importances(records: list[TrialRecord], config: SearchConfig, space: SearchSpace) -> dict[str, dict[str, float]]:
-    """Which parameters mattered for each objective (PED-ANOVA, arXiv 2304.10255); per student family, as the axes differ.
+    """Which parameters mattered for each objective (PED-ANOVA, arXiv 2304.10255), per student family too.
 
     Keys are `<objective>` for the choice among all and `<objective> within <student>`; too few trials give no entry.
     """

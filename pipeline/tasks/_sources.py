@@ -177,7 +177,7 @@ def _hub(data: DataConfig) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
 @contextmanager
@@ -185,15 +185,17 @@ def _quiet() -> Iterator[None]:
     """Errors reach the user as one sentence of ours, so the library need not print its own beside it."""
     import datasets
 
-    logger = logging.getLogger("datasets")
-    before = logger.level
+    loggers = [logging.getLogger("datasets"), logging.getLogger("huggingface_hub")]
+    before = [logger.level for logger in loggers]
     bars = datasets.are_progress_bars_disabled()
-    logger.setLevel(logging.CRITICAL)
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     datasets.disable_progress_bars()
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
         if not bars:
             datasets.enable_progress_bars()
 

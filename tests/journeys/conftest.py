@@ -63,7 +63,9 @@ class Home:
         path.write_text(yaml.safe_dump({**SMALL, **changes}), encoding="utf-8")
         return path
 
-    def niwaki(self, *arguments: str, program: tuple[str, ...] = ("-m", "pipeline.cli")) -> subprocess.CompletedProcess[str]:
+    def niwaki(
+        self, *arguments: str, program: tuple[str, ...] = ("-m", "pipeline.cli")
+    ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(REPO), "COLUMNS": "160"}
         command = [sys.executable, *program, *arguments]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280)

@@ -46,7 +46,10 @@ def mlflow_runs(home) -> dict[int, dict[str, str]]:
         rows = db.execute(query).fetchall()
         assert len({number for number, *_ in rows}) == len(rows), "a trial has two runs"
         return {
-            int(number): {"status": status, **dict(db.execute("select key, value from tags where run_uuid = ?", (run,)))}
+            int(number): {
+                "status": status,
+                **dict(db.execute("select key, value from tags where run_uuid = ?", (run,))),
+            }
             for number, run, status in rows
         }
 
@@ -56,7 +59,13 @@ def test_three_stores_agree_after_six_kills(searched) -> None:
     records = {record.number: record for record in read_records(home.search)}
     states, runs = studies_trials(home), mlflow_runs(home)
     assert set(records) == {number for number, state in states.items() if state != "WAITING"} == set(runs)
-    expected = {"complete": "COMPLETE", "duplicate": "COMPLETE", "failed": "FAIL", "interrupted": "FAIL", "refused": "PRUNED"}
+    expected = {
+        "complete": "COMPLETE",
+        "duplicate": "COMPLETE",
+        "failed": "FAIL",
+        "interrupted": "FAIL",
+        "refused": "PRUNED",
+    }
     for number, record in records.items():
         assert states[number] == expected[record.end]
         assert runs[number]["end"] == record.end

@@ -16,7 +16,7 @@ from records_helper import TEACHER, make_record
 
 from pipeline.artifact import sha256_of
 from pipeline.energy_words import energy_sentence
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Unavailable
 from pipeline.package import FILES, write_package
 
 SIZE = 6
@@ -254,7 +254,7 @@ def test_a_failure_half_way_leaves_the_earlier_pick(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pipeline.package.write_json", full_disk)
-    with pytest.raises(ConfigError, match="No space left on device"):
+    with pytest.raises(Unavailable, match="disk is full"):
         write_package(out, **parts)
     assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["picked", "trial"]

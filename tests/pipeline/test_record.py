@@ -29,7 +29,7 @@ figures = st.dictionaries(names, st.floats(-1e6, 1e6), max_size=3)
 def test_a_record_survives_json(values, seed, end, metrics, violations) -> None:
     candidate = Candidate.of({"student": "convnet", **values}, seed)
     record = TrialRecord(
-        3, candidate, end, "why", metrics, {name: (0.0, 1.0) for name in metrics}, violations, curve=({"epoch": 1.0},)
+        3, candidate, end, "why", metrics, dict.fromkeys(metrics, (0.0, 1.0)), violations, curve=({"epoch": 1.0},)
     )
     again = TrialRecord.from_json(json.loads(json.dumps(record.to_json())))
     assert again == record
