@@ -31,7 +31,8 @@ test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
 test-system: $(READY)
-	@command -v chromium >/dev/null || { echo "make test-system needs Debian's chromium: apt-get install chromium"; exit 3; }
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	  { echo "make test-system needs Debian's browser: apt-get install chromium chromium-driver"; exit 3; }
 	$(BIN)/python -m pytest -m system --timeout 900 | tee docs/test-system.log
 
 lint: $(READY)

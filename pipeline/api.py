@@ -25,8 +25,7 @@ def plan(file: str | Path, *, root: Path = ROOT, changes: Mapping[str, Any] | No
     import tempfile
 
     from pipeline import workbench
-    from pipeline.preflight import needed_bytes, same_search
-    from pipeline.search.loop import first_candidates
+    from pipeline.preflight import needed_bytes, recipes, same_search
 
     config = load_config(file, changes)
     same_search(config, Workspace(root, config.name))
@@ -36,14 +35,14 @@ def plan(file: str | Path, *, root: Path = ROOT, changes: Mapping[str, Any] | No
         space, _ = workbench.prepare_space(config, task)
         rows = {split: task.rows(split) for split in ("train", "validation", "selection")}
         classes = list(task.classes)
-    first = first_candidates(config, space)
-    left_out = {name: why for name, flat in first if isinstance(why := space.params_of(flat), str)}
+    first = recipes(config)
+    left_out = {name: why for name, flat in first.items() if isinstance(why := space.params_of(flat), str)}
+    known = len(space.identity_candidates()) + len(first) - len(left_out)
     size = space.size()
     sentences = [
         f"{config.name}: {', '.join(f'{count} {split}' for split, count in rows.items())} rows, {len(classes)} classes",
         f"objectives {', '.join(config.objectives)}; budget {config.budget or 'none'}; sampler {config.sampler.name}",
-        f"space: {'not finite' if size is None else f'{size} candidates'}; "
-        f"{len(first) - len(left_out)} known ones come first",
+        f"space: {'not finite' if size is None else f'{size} candidates'}; {known} known ones come first",
         *(f"recipe {name} is left out: {why}" for name, why in left_out.items()),
         f"at most {config.limits.trials} trials"
         + (f" or {config.limits.hours:g} hours" if config.limits.hours else "")
@@ -80,8 +79,8 @@ def search(
     folder = workspace.folder
     sentences = [
         f"{result.reason}",
-        f"picture {folder}/front.png, page {folder}/front.html; every trial: niwaki ui {config.name}{_root(root)}",
-        f"next: niwaki pick {config.name} --speedup 4 --out picked{_root(root)}",
+        f"picture {folder}/front.png, page {folder}/front.html; every trial in MLflow: "
+        f"niwaki ui {config.name}{_root(root)}",
     ]
     return {
         "name": config.name,
@@ -181,7 +180,8 @@ def front_footer(report: Any, root: Path) -> list[str]:
         lines += _test_lines(report, own)
     elif own or report.front_numbers:
         lines.append(
-            f"next: niwaki pick {report.name} --speedup 4{_root(root)}, then niwaki front {report.name} --test"
+            f"next: niwaki pick {report.name} --speedup 4 --out picked{_root(root)}, "
+            f"then niwaki front {report.name} --test{_root(root)}"
         )
     return lines
 

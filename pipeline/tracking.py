@@ -5,13 +5,14 @@ One experiment per search; one parent run for the search; one nested run per tri
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -258,7 +259,10 @@ def register(workspace: Workspace, name: str, model: Path, alias: str, tags: Map
         warnings.simplefilter("ignore")
         mlflow.set_tracking_uri(workspace.tracking_url)
         mlflow.set_registry_uri(workspace.tracking_url)
-        with mlflow.start_run(experiment_id=experiment.experiment_id, run_name=f"pick {alias}", tags=dict(tags)):
+        with (
+            redirect_stderr(io.StringIO()),
+            mlflow.start_run(experiment_id=experiment.experiment_id, run_name=f"pick {alias}", tags=dict(tags)),
+        ):
             info = mlflow.onnx.log_model(onnx.load(str(model)), name="picked", registered_model_name=name)
         version = str(info.registered_model_version)
         store.set_registered_model_alias(name, alias, version)

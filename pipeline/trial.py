@@ -111,7 +111,7 @@ def _trained(
     found["curve"] = ()
 
     def on_epoch(row: Mapping[str, float]) -> None:
-        curve.append(row)
+        curve.append({**row, "epoch": len(curve) + 1})  # recovery goes on counting where distillation ended
         found["curve"] = tuple(curve)
         step(f"epoch {len(curve)}: validation {row['rung_accuracy']:.3f}")
 

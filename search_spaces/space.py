@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search_spaces.candidate import Candidate, Scalar
@@ -83,6 +83,14 @@ class SearchSpace:
                 flat["quantize.per_channel"] = self.per_channel.start
             flats.append(flat)
         return flats
+
+    def trained(self) -> SearchSpace:
+        """This space without the untrained teacher: what a sampler is left with once the few identities are known.
+
+        Where identity is the only student there is nothing else to sample, and the space stays as it is.
+        """
+        students = {name: student for name, student in self.students.items() if name != IDENTITY}
+        return replace(self, students=students) if students else self
 
     def size(self) -> int | None:
         """Number of candidates, None where an axis is continuous."""

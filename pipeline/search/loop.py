@@ -26,7 +26,6 @@ from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
 from pipeline.workbench import Workbench
 from pipeline.workspace import Workspace
-from search_spaces import SearchSpace
 from search_spaces.candidate import Candidate
 
 # A candidate that takes the process down with it is tried this often, then counted as failed.
@@ -84,6 +83,7 @@ class _Loop:
         self, config: SearchConfig, workspace: Workspace, bench: Workbench, progress: Progress, now: Callable[[], float]
     ) -> None:
         self.config, self.workspace, self.bench, self.progress, self.now = config, workspace, bench, progress, now
+        self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
         self.study = studies.open_study(config, workspace.study_url)
         self._mend()
@@ -109,7 +109,8 @@ class _Loop:
         seed = self.config.seed + len(self.records)
         with studies.sampling(self.study, at_random, seed):
             trial = self.study.ask()
-            candidate = self.bench.space.sample(trial, seed)
+            candidate = self._identity(seed) or self.space.sample(trial, seed)
+        studies.note_candidate(trial, candidate)
         self.progress.begin(trial.number, candidate)
         try:
             record = self._known(trial.number, candidate) or run_trial(
@@ -117,7 +118,7 @@ class _Loop:
             )
         except KeyboardInterrupt:
             # The trial goes back into the queue now, so that even a deleted study knows of it.
-            self._remember(trial.number, self._interrupted(trial.number, trial.params))
+            self._remember(trial.number, self._interrupted(trial.number, candidate))
             raise
         self._remember(trial, record)
         self._show_front(final=False)
@@ -141,44 +142,47 @@ class _Loop:
                 return record.with_(number=number, end=end, reason=same, same_as=record.number, **changes)
         return None
 
-    def _interrupted(self, number: int, params: Mapping[str, Any]) -> TrialRecord:
+    def _identity(self, seed: int) -> Candidate | None:
+        """The next quantization of the untrained teacher that has no result yet."""
+        tried = {record.candidate.key for record in self.records if record.counts}
+        own = [Candidate.of(flat, seed) for flat in self.bench.space.identity_candidates()]
+        return next((candidate for candidate in own if candidate.key not in tried), None)
+
+    def _interrupted(self, number: int, candidate: Candidate) -> TrialRecord:
         """The record of a trial that was cut off; its candidate is queued again unless it keeps taking us down."""
-        candidate = studies.candidate_of(params, self.bench.space, self.config.seed + number)
         cut_off = [record for record in self.records if record.end == "interrupted"]
         before = sum(record.candidate.key == candidate.key for record in cut_off)
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         if before + 1 >= MOST_INTERRUPTIONS:
             reason = f"the process ended {before + 1} times during this candidate; it is not tried again"
             return TrialRecord(number=number, candidate=candidate, end="failed", reason=reason, ended=moment)
-        queued = self.bench.space.params_of(candidate.flat())
+        queued = self.space.params_of(candidate.flat())
         if not isinstance(queued, str):
             studies.enqueue(self.study, queued)
         reason = "the process ended during this trial; the same candidate is queued again"
         return TrialRecord(number=number, candidate=candidate, end="interrupted", reason=reason, ended=moment)
 
     def _mend(self) -> None:
-        def interrupted(number: int, params: Mapping[str, Any]) -> TrialRecord | None:
-            if not params:
-                return None  # it died between ask and the first suggestion: nothing was tried
-            record = self._interrupted(number, params)
+        def interrupted(number: int, candidate: Candidate) -> TrialRecord:
+            record = self._interrupted(number, candidate)
             write_record(self.workspace.folder, record)
             self.records.append(record)
             return record
 
-        for sentence in studies.mend(self.study, self.records, self.config, self.bench.space, interrupted):
+        for sentence in studies.mend(self.study, self.records, self.config, self.space, interrupted):
             self.progress.say(sentence)
 
     def _enqueue_first(self) -> None:
-        """The teacher under each quantization, then the known recipes; those that are done or queued are left out."""
+        """The known recipes, through the user's space; those that are done or queued are left out."""
         tried = {record.candidate.key for record in self.records if record.end != "interrupted"}
         queued = studies.waiting(self.study)
-        for name, flat in first_candidates(self.config, self.bench.space):
-            params = self.bench.space.params_of(flat)
+        for name, flat in recipes(self.config).items():
+            params = self.space.params_of(flat)
             if isinstance(params, str):
                 if not self.records:
                     self.progress.say(f"recipe {name} is left out: {params}")
                 continue
-            candidate = studies.candidate_of(params, self.bench.space, self.config.seed)
+            candidate = studies.candidate_of(params, self.space, self.config.seed)
             if candidate.key not in tried and params not in queued:
                 studies.enqueue(self.study, params)
 
@@ -207,7 +211,7 @@ class _Loop:
         if not final and self.now() - self._front_at < FRONT_EVERY_S:
             return
         report = self.report()
-        mattered = studies.importances(self.records, self.config, self.bench.space) if final else None
+        mattered = studies.importances(self.records, self.config, self.space) if final else None
         files = write_front(report, self.workspace, mattered)
         if self.config.keep == "front":
             for path in drop_models(report, self.workspace):
@@ -222,9 +226,3 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in data.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
-
-
-def first_candidates(config: SearchConfig, space: SearchSpace) -> list[tuple[str, Mapping[str, Any]]]:
-    """Name and flat candidate of the trials that come before any sampling. Errors: ConfigError on unknown recipes."""
-    identity = [(f"identity {flat['quantize.scheme']}", flat) for flat in space.identity_candidates()]
-    return [*identity, *recipes(config).items()]

@@ -24,6 +24,8 @@ from search_spaces.candidate import Candidate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
+CANDIDATE, SEED = "candidate", "seed"  # user attributes of a trial
+
 
 def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
     """The sampler of a configuration, seeded."""
@@ -106,11 +108,11 @@ def mend(
     records: Iterable[TrialRecord],
     config: SearchConfig,
     space: SearchSpace,
-    interrupted: Callable[[int, Mapping[str, Any]], TrialRecord | None],
+    interrupted: Callable[[int, Candidate], TrialRecord],
 ) -> list[str]:
     """Bring the study in line with the records: they are the truth. Returns a sentence per thing mended.
 
-    A trial that is RUNNING without a record was cut off: `interrupted(number, parameters)` writes its record.
+    A trial that is RUNNING without a record was cut off: `interrupted(number, candidate)` writes its record.
     """
     said = []
     by_number = {record.number: record for record in records}
@@ -119,12 +121,13 @@ def mend(
         if trial.state != TrialState.RUNNING:
             continue
         record = by_number.get(trial.number)
-        if record is None:
-            record = interrupted(trial.number, trial.params)
+        candidate = noted_candidate(trial)
+        if record is None and candidate is not None:
+            record = interrupted(trial.number, candidate)
             said.append(f"trial {trial.number} was cut off and is queued again")
-        else:
+        elif record is not None:
             said.append(f"trial {trial.number} had finished; the study was told now")
-        if record is None:
+        if record is None:  # it died between ask and the last suggestion: nothing was tried
             study.tell(trial.number, state=TrialState.FAIL)
         else:
             tell(study, trial.number, record, config)
@@ -140,9 +143,10 @@ def _frozen(record: TrialRecord | None, config: SearchConfig, space: SearchSpace
     if record is None:  # a number that left no record, not even an interrupted one
         return optuna.trial.create_trial(state=TrialState.FAIL)
     state, values = outcome(record, config)
+    noted = {CANDIDATE: record.candidate.flat(), SEED: record.candidate.seed}
     params = space.params_of(record.candidate.flat())
-    if isinstance(params, str):
-        return optuna.trial.create_trial(state=TrialState.FAIL)
+    if isinstance(params, str):  # an identity: the sampler's space does not hold it, so it has no parameters
+        return optuna.trial.create_trial(state=state, values=values, user_attrs=noted, constraints=constraints(record))
     fixed = optuna.trial.FixedTrial(dict(params))
     space.sample(fixed, record.candidate.seed)
     return optuna.trial.create_trial(
@@ -150,8 +154,21 @@ def _frozen(record: TrialRecord | None, config: SearchConfig, space: SearchSpace
         values=values,
         params=fixed.params,
         distributions=fixed.distributions,
+        user_attrs=noted,
         constraints=constraints(record),
     )
+
+
+def note_candidate(trial: optuna.Trial, candidate: Candidate) -> None:
+    """Store with the trial what it tries, so that it can be said and queued again if the process dies."""
+    trial.set_user_attr(SEED, candidate.seed)
+    trial.set_user_attr(CANDIDATE, candidate.flat())
+
+
+def noted_candidate(trial: FrozenTrial) -> Candidate | None:
+    """What `note_candidate` stored."""
+    flat = trial.user_attrs.get(CANDIDATE)
+    return None if flat is None else Candidate.of(flat, trial.user_attrs[SEED])
 
 
 def candidate_of(params: Mapping[str, Any], space: SearchSpace, seed: int) -> Candidate:
