@@ -28,8 +28,10 @@ from pipeline.workbench import Workbench
 from pipeline.workspace import Workspace
 from search_spaces.candidate import Candidate
 
-# A candidate that takes the process down with it is tried this often, then counted as failed.
-MOST_INTERRUPTIONS = 3
+# A candidate that takes the process down with it is tried this often, then counted as failed. Ctrl-C does not count.
+MOST_DEATHS = 4
+DIED = "the process ended during this trial"
+STOPPED = "stopped by the user"
 # After so many equal candidates in a row the sampler is left aside once; after so many more the space counts as seen.
 REPEATS_BEFORE_RANDOM = 3
 REPEATS_BEFORE_END = 60
@@ -118,7 +120,7 @@ class _Loop:
             )
         except KeyboardInterrupt:
             # The trial goes back into the queue now, so that even a deleted study knows of it.
-            self._remember(trial.number, self._interrupted(trial.number, candidate))
+            self._remember(trial.number, self._interrupted(trial.number, candidate, STOPPED))
             raise
         self._remember(trial, record)
         self._show_front(final=False)
@@ -148,23 +150,24 @@ class _Loop:
         own = [Candidate.of(flat, seed) for flat in self.bench.space.identity_candidates()]
         return next((candidate for candidate in own if candidate.key not in tried), None)
 
-    def _interrupted(self, number: int, candidate: Candidate) -> TrialRecord:
+    def _interrupted(self, number: int, candidate: Candidate, how: str) -> TrialRecord:
         """The record of a trial that was cut off; its candidate is queued again unless it keeps taking us down."""
         cut_off = [record for record in self.records if record.end == "interrupted"]
-        before = sum(record.candidate.key == candidate.key for record in cut_off)
+        same = [record for record in cut_off if record.candidate.key == candidate.key]
+        deaths = sum(str(record.reason).startswith(DIED) for record in same) + (how == DIED)
         moment = datetime.now(UTC).isoformat(timespec="seconds")
-        if before + 1 >= MOST_INTERRUPTIONS:
-            reason = f"the process ended {before + 1} times during this candidate; it is not tried again"
+        if deaths >= MOST_DEATHS:
+            reason = f"the process ended {deaths} times during this candidate; it is not tried again"
             return TrialRecord(number=number, candidate=candidate, end="failed", reason=reason, ended=moment)
         queued = self.space.params_of(candidate.flat())
         if not isinstance(queued, str):
             studies.enqueue(self.study, queued)
-        reason = "the process ended during this trial; the same candidate is queued again"
+        reason = f"{how}; the same candidate is queued again"
         return TrialRecord(number=number, candidate=candidate, end="interrupted", reason=reason, ended=moment)
 
     def _mend(self) -> None:
         def interrupted(number: int, candidate: Candidate) -> TrialRecord:
-            record = self._interrupted(number, candidate)
+            record = self._interrupted(number, candidate, DIED)
             write_record(self.workspace.folder, record)
             self.records.append(record)
             return record

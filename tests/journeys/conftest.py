@@ -25,17 +25,19 @@ SMALL: dict[str, Any] = {
         "augmentations": ["none", "shift"],
     },
     "teacher": {
-        "size": 16,
+        "size": 32,
         "train": {
             "model_type": "resnet",
-            "config": {"embedding_size": 16, "hidden_sizes": [16, 32], "depths": [1, 1], "layer_type": "basic"},
-            "epochs": 6,
+            "config": {"embedding_size": 32, "hidden_sizes": [32, 64], "depths": [1, 1], "layer_type": "basic"},
+            "epochs": 4,
             "learning_rate": 0.005,
         },
     },
     "energy": "modelled",
     "space": {
         "students": ["identity", "convnet", "transformer"],
+        "convnet": {"width": [8, 16], "depth": 1, "stages": 2},
+        "transformer": {"layers": [1, 2], "heads": [1, 2]},
         "distill": {"epochs": 2},
         "prune": {"ratio": [0, 0.5], "recovery_epochs": 1},
     },
