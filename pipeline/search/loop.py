@@ -26,6 +26,7 @@ from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
 from pipeline.workbench import Workbench
 from pipeline.workspace import Workspace
+from search_spaces import IDENTITY
 from search_spaces.candidate import Candidate
 
 # A candidate that takes the process down with it is tried this often, then counted as failed. Ctrl-C does not count.
@@ -93,7 +94,7 @@ class _Loop:
         self.tracker.repair(self.records)
         self._tell_about_search()
         self._front_at = -FRONT_EVERY_S
-        self._enqueue_first()
+        self._recipes_queued = False
 
     def run(self) -> SearchResult:
         begin, repeats = self.now(), 0
@@ -109,9 +110,12 @@ class _Loop:
 
     def _one(self, at_random: bool) -> TrialRecord:
         seed = self.config.seed + len(self.records)
+        identity = self._identity(seed)
+        if identity is None and not self._recipes_queued:
+            self._enqueue_recipes()  # not before: asking for an identity's number would take one out of the queue
         with studies.sampling(self.study, at_random, seed):
             trial = self.study.ask()
-            candidate = self._identity(seed) or self.space.sample(trial, seed)
+            candidate = identity or self.space.sample(trial, seed)
         studies.note_candidate(trial, candidate)
         self.progress.begin(trial.number, candidate)
         try:
@@ -175,14 +179,15 @@ class _Loop:
         for sentence in studies.mend(self.study, self.records, self.config, self.space, interrupted):
             self.progress.say(sentence)
 
-    def _enqueue_first(self) -> None:
+    def _enqueue_recipes(self) -> None:
         """The known recipes, through the user's space; those that are done or queued are left out."""
+        self._recipes_queued = True
         tried = {record.candidate.key for record in self.records if record.end != "interrupted"}
         queued = studies.waiting(self.study)
         for name, flat in recipes(self.config).items():
             params = self.space.params_of(flat)
             if isinstance(params, str):
-                if not self.records:
+                if not any(record.candidate.student != IDENTITY for record in self.records):
                     self.progress.say(f"recipe {name} is left out: {params}")
                 continue
             candidate = studies.candidate_of(params, self.space, self.config.seed)

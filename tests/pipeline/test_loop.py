@@ -60,6 +60,12 @@ def test_identity_comes_first_and_the_limit_holds(go) -> None:
     assert "limits.trials" in result.reason
 
 
+def test_recipes_come_after_the_identities(go) -> None:
+    records = go(7, recipes=["hinton", "small_separable"], space="default").report.records
+    assert [record.candidate.flat().get("convnet.block") for record in records[5:7]] == ["plain", "separable"]
+    assert records[6].precision == "static_int8"
+
+
 def test_a_longer_limit_goes_on(go) -> None:
     first = go(7).report.records
     second = go(9).report.records
