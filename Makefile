@@ -33,7 +33,7 @@ test-slow: $(READY)
 test-system: $(READY)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 	  { echo "make test-system needs Debian's browser: apt-get install chromium chromium-driver"; exit 3; }
-	$(BIN)/python -m pytest -m system --timeout 900 | tee docs/test-system.log
+	$(BIN)/python -m pytest -m system --timeout 900 > docs/test-system.log 2>&1; code=$$?; cat docs/test-system.log; exit $$code
 
 lint: $(READY)
 	$(BIN)/ruff check .

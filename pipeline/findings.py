@@ -27,9 +27,13 @@ def config_of(workspace: Workspace) -> SearchConfig:
 
 
 def find(
-    workspace: Workspace, config: SearchConfig | None = None, records: Sequence[TrialRecord] | None = None
+    workspace: Workspace,
+    config: SearchConfig | None = None,
+    records: Sequence[TrialRecord] | None = None,
+    *,
+    paired: bool = True,
 ) -> FrontReport:
-    """The report of a search as it stands."""
+    """The report of a search as it stands; `paired=False` leaves out the paired tests between its points."""
     config = config or config_of(workspace)
     records = read_records(workspace.folder) if records is None else records
     points = front(records, config.objectives)
@@ -48,7 +52,7 @@ def find(
         energy_kind=energy.get("kind"),
         energy_boundary=energy.get("boundary"),
         energy_source=energy.get("source") or energy.get("unmeasured"),
-        indistinguishable=ties(workspace, numbers, config.task.metric),
+        indistinguishable=ties(workspace, numbers, config.task.metric) if paired else {},
         test=_test(workspace),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         budget=config.budget,

@@ -105,8 +105,8 @@ class _Loop:
         self._show_front(final=True)
         return SearchResult(self.workspace, self.report(), reason)
 
-    def report(self) -> FrontReport:
-        return find(self.workspace, self.config, self.records)
+    def report(self, paired: bool = True) -> FrontReport:
+        return find(self.workspace, self.config, self.records, paired=paired)
 
     def _one(self, at_random: bool) -> TrialRecord:
         seed = self.config.seed + len(self.records)
@@ -128,7 +128,7 @@ class _Loop:
             raise
         self._remember(trial, record)
         self._show_front(final=False)
-        self.progress.end(record, self.report())
+        self.progress.end(record, self.report(paired=False))
         return record
 
     def _remember(self, trial: Any, record: TrialRecord) -> None:
