@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,20 @@ class Home:
 
     def killed(self, moment: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.niwaki(*arguments, program=(str(HERE / "killer.py"), moment))
+
+    def stopped(self, after_trials: int, *arguments: str) -> tuple[int, str]:
+        """Press Ctrl-C once so many trials have finished; exit code and what was said."""
+        environment = {**os.environ, "PYTHONPATH": str(REPO)}
+        command = [sys.executable, "-m", "pipeline.cli", *arguments]
+        with subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            deadline = time.monotonic() + 200
+            while len(list(self.search.glob("trials/*/record.json"))) < after_trials and time.monotonic() < deadline:
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=60)
+            return process.returncode, said
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A real small search: killed at six moments, resumed by the same command, its three stores compared, then picked."""
+"""A real small search: stopped by Ctrl-C, killed at six moments, resumed by the same command, its three stores compared, then picked."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ SEARCH = ("search", "small.yaml")
 @pytest.fixture(scope="module")
 def searched(home):
     """The search after a kill at every moment and a last run to the end."""
+    code, said = home.stopped(1, *SEARCH)
+    assert code == 130 and "the same command goes on" in said, said
     for moment in MOMENTS:
         before = {record.number: record for record in read_records(home.search)}
         done = home.killed(moment, *SEARCH)
