@@ -1,4 +1,4 @@
-"""A real small search: stopped by Ctrl-C, killed at six moments, resumed by the same command, its three stores compared, then picked."""
+"""A real small search: Ctrl-C, six kills, resumed by the same command; its three stores agree; then it is picked from."""
 
 from __future__ import annotations
 
