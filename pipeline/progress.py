@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.report import FrontReport
 
 SHOWN_POINTS = 12
+SHORT = {"latency_p50_ms": "latency", "size_mb": "size"}
 
 
 class Quiet:
@@ -52,7 +53,7 @@ class Lines:
 
     def end(self, record: TrialRecord, report: FrontReport) -> None:
         self._count.add(record)
-        self.say(f"{ending(record)} | front {len(report.front_numbers)} | {self._count.sentence()}")
+        self.say(f"{ending(record, report.quality)} | front {len(report.front_numbers)} | {self._count.sentence()}")
 
     def say(self, sentence: str) -> None:
         print(sentence, file=self._out, flush=True)
@@ -84,7 +85,7 @@ class Panel:
         self._count.add(record)
         self._now, self._doing = "", ""
         self._front = small_front(report)  # type: ignore[assignment]
-        self.say(ending(record))
+        self.say(ending(record, report.quality))
 
     def say(self, sentence: str) -> None:
         self._console.print(sentence, highlight=False, markup=False)
@@ -133,13 +134,13 @@ def minutes(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
-def ending(record: TrialRecord) -> str:
+def ending(record: TrialRecord, quality: str = "accuracy") -> str:
     """One line on a finished trial."""
     head = f"trial {record.number:3d} {record.candidate.student} {record.precision}"
     if record.end != "complete":
         return f"{head}: {record.end}: {record.reason}"
-    shown = [name for name in ("accuracy", "latency_p50_ms", "speedup", "size_mb") if name in record.metrics]
-    figures = "  ".join(f"{name.split('_')[0]} {text(name, record.metrics[name])}" for name in shown)
+    shown = [name for name in (quality, "latency_p50_ms", "speedup", "size_mb") if name in record.metrics]
+    figures = "  ".join(f"{SHORT.get(name, name)} {text(name, record.metrics[name])}" for name in shown)
     over = "" if record.feasible else "  over budget"
     return f"{head}: {figures}{over}"
 
