@@ -1,4 +1,4 @@
-"""A real small search: Ctrl-C, six kills, the same command each time; its three stores agree; then it is picked from."""
+"""A real small search: Ctrl-C, six kills, the same command each time; its three stores agree; then a pick from it."""
 
 from __future__ import annotations
 
