@@ -234,10 +234,8 @@ def run(arguments: list[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except NiwakiError as error:
         return _failed(str(error), error.exit_code, as_json)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # typer turns the first into the second
         return _failed("interrupted; finished trials are kept, and the same command goes on", 130, as_json)
-    except typer.Abort:
-        return 130
     except typer.Exit as error:
         return int(error.exit_code)
     except BrokenPipeError:
