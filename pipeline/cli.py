@@ -231,10 +231,12 @@ def run(arguments: list[str] | None = None) -> int:
     as_json = "--json" in (arguments if arguments is not None else sys.argv)
     try:
         code = app(args=arguments, standalone_mode=False)
+        if code == 130:  # typer has turned a KeyboardInterrupt into this exit code
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except NiwakiError as error:
         return _failed(str(error), error.exit_code, as_json)
-    except (KeyboardInterrupt, typer.Abort):  # typer turns the first into the second
+    except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted; finished trials are kept, and the same command goes on", 130, as_json)
     except typer.Exit as error:
         return int(error.exit_code)

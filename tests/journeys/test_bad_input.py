@@ -289,5 +289,16 @@ def test_our_own_fault_leaves_a_log(
     assert "RuntimeError: a bug" in next((tmp_path / "mlruns" / "logs").glob("*.log")).read_text()
 
 
+def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import pipeline.api
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline.api, "front", interrupted)
+    assert run(["front", "any"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
 def test_there_are_enough_of_them() -> None:
     assert len(CASES) + len(FILES) + len(COMMANDS) >= 25
