@@ -323,7 +323,7 @@ def measure(
         f"{model}: {latency.median_ms:.4g} ms per inference, batch 1, {threads} thread(s), on {target}",
         f"  {1 / latency.ratio:.4g}x as fast as {other} "
         f"[{1 / latency.ratio_high:.4g}, {1 / latency.ratio_low:.4g}], 95 %",
-        f"  p50 {text('latency_p50_ms', latency.median_ms)}, p90 {text('latency_p90_ms', latency.p90_ms)}, "
+        f"  single calls at one input: p90 {text('latency_p90_ms', latency.p90_ms)}, "
         f"p99 {text('latency_p99_ms', latency.p99_ms)}; CPU {text('cpu_ms', latency.cpu_seconds * 1000)}",
     ]
     if "mj" in energy:
