@@ -82,7 +82,14 @@ class Home:
         environment = {**os.environ, "PYTHONPATH": str(REPO)}
         command = [sys.executable, "-m", "pipeline.cli", *arguments]
         with subprocess.Popen(
-            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # A background job of a shell is started with Ctrl-C ignored, and would hand that down.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             deadline = time.monotonic() + 200
             while len(list(self.search.glob("trials/*/record.json"))) < after_trials and time.monotonic() < deadline:
