@@ -21,7 +21,7 @@ from pipeline.errors import Failed, Refused
 from pipeline.figures import device_metrics as figures_of
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord
-from pipeline.stages.distill import distill, recover
+from pipeline.stages.distill import distill, gradient_batches, recover
 from pipeline.stages.export import export
 from pipeline.stages.prune import prune
 from pipeline.stages.quantize import quantize
@@ -153,12 +153,13 @@ def build(candidate: Candidate, bench: Workbench) -> TorchArtifact:
 
 
 def _pruned(student: TorchArtifact, candidate: Candidate, bench: Workbench, trained: bool = True) -> TorchArtifact:
-    from pipeline.stages.distill import gradient_batches
-
     settings = candidate.section("prune")
     # Local ratios fix the shape; which channels go decides accuracy only, so an untrained twin needs no gradients.
     criterion = str(settings["criterion"]) if trained else "magnitude"
-    gradients = gradient_batches(bench.task, bench.targets, student, candidate.section("distill"), seed=candidate.seed)
+    gradients = None
+    if criterion == "taylor":
+        distilling = candidate.section("distill")
+        gradients = gradient_batches(bench.task, bench.targets, student, distilling, seed=candidate.seed)
     pruned, _ = prune(
         student,
         bench.families[student.family],
@@ -166,7 +167,7 @@ def _pruned(student: TorchArtifact, candidate: Candidate, bench: Workbench, trai
         criterion=criterion,  # type: ignore[arg-type]
         round_to=int(settings["round_to"]),
         example=bench.example(student.shape),
-        gradient_batches=gradients if criterion == "taylor" else None,
+        gradient_batches=gradients,
     )
     return pruned
 

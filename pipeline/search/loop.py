@@ -123,7 +123,7 @@ class _Loop:
                 trial.number, candidate, self.bench, self.progress.step
             )
         except KeyboardInterrupt:
-            # The trial goes back into the queue now, so that even a deleted study knows of it.
+            # Recorded and queued again now; after a kill -9 the next start does the same in `_mend`.
             self._remember(trial.number, self._interrupted(trial.number, candidate, STOPPED))
             raise
         self._remember(trial, record)
