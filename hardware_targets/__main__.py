@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the blocks' order and the noise; default: 0"
     )
+    measure.add_argument(
+        "--seconds", type=float, default=40.0, metavar="S", help="at most this long, warm-up apart; default: 40"
+    )
     examine = verbs.add_parser("doctor", help="which targets, meters and runtimes work here")
     for verb in (measure, examine):
         verb.add_argument("--json", action="store_true", help="print JSON")
@@ -53,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    target = load(options.target, threads=options.threads)
+    target = load(options.target, threads=options.threads, seconds=options.seconds)
     reason = target.unavailable()
     if reason:
         print(f"error: target {options.target!r} is not available: {reason}", file=sys.stderr)

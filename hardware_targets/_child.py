@@ -24,7 +24,7 @@ from hardware_targets._errors import TargetError
 from hardware_targets._feeds import load_feeds
 from hardware_targets._lock import device_lock
 from hardware_targets._parts import build
-from hardware_targets._protocol import compare
+from hardware_targets._protocol import Plan, compare
 from hardware_targets._roles import Runtime, Session
 
 MOST_INPUTS = 200
@@ -90,11 +90,12 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
         latency = compare(
             lambda row: candidate.run(ours[row]),
             lambda row: reference.run(theirs[row]),
-            len(ours),
+            [(_elements(mine), _elements(other)) for mine, other in zip(ours, theirs, strict=True)],
             seed=job["seed"],
             clock=time.perf_counter_ns,
             cpu_clock=time.process_time_ns,
             one_thread=job["threads"] == 1,
+            plan=Plan(budget_s=job["seconds"]),
         )
         after = snapshot()
         gc.enable()
@@ -123,6 +124,10 @@ def _rows(folder: str) -> list[dict[str, np.ndarray]]:
     feeds = load_feeds(Path(folder))
     places = np.unique(np.linspace(0, len(feeds) - 1, min(MOST_INPUTS, len(feeds))).round().astype(int))
     return [{name: value.copy() for name, value in feeds[int(place)].items()} for place in places]
+
+
+def _elements(feed: Mapping[str, np.ndarray]) -> int:
+    return sum(value.size for value in feed.values())
 
 
 def _peak_bytes() -> int | None:

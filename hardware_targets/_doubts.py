@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hardware_targets._measurement import Conditions, Latency
 
 WIDEST = 0.015  # half-width of the log ratio that a trial's figure should not exceed
+UNDISTURBED = 0.5  # share of blocks below which a reader should know
 STEAL = 0.005
 FOREIGN = 0.02
 
@@ -19,6 +20,9 @@ def doubts(latency: Latency, conditions: Conditions) -> Iterator[str]:
         yield "the warm-up ended while times still drifted; measure again when the machine has settled"
     if half > WIDEST:
         yield f"the ratio is known to +-{half:.1%} only; measure again on a quieter machine"
+    if latency.undisturbed_share is not None and latency.undisturbed_share < UNDISTURBED:
+        slowed = f"{1 - latency.undisturbed_share:.0%} of the blocks"
+        yield f"{slowed} were slowed by something else on this machine or its host; the figures are of the others"
     if latency.interrupted_blocks > latency.blocks / 10:
         count = f"{latency.interrupted_blocks} of {latency.blocks} blocks"
         yield f"{count} were interrupted and count with their CPU time; measure again on a quieter machine"

@@ -13,7 +13,13 @@ _RANDOM_ROWS = 16
 
 
 def measure_file(
-    target: HardwareTarget, model: Path, against: Path | None = None, *, feeds: Path | None = None, seed: int = 0
+    target: HardwareTarget,
+    model: Path,
+    against: Path | None = None,
+    *,
+    feeds: Path | None = None,
+    seed: int = 0,
+    seconds: float | None = None,
 ) -> Measurement:
     """Measure `model` against another file, or against itself, on saved feeds that fit both, or on seeded noise.
 
@@ -23,7 +29,7 @@ def measure_file(
     with tempfile.TemporaryDirectory(prefix="niwaki-") as folder:
         ours = feeds or _noise(target, model, Path(folder) / "candidate", seed)
         theirs = feeds or _noise(target, reference, Path(folder) / "reference", seed)
-        return target.measure(model, ours, reference, theirs, seed=seed)
+        return target.measure(model, ours, reference, theirs, seed=seed, seconds=seconds)
 
 
 def _noise(target: HardwareTarget, model: Path, folder: Path, seed: int) -> Path:

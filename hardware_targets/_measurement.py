@@ -46,12 +46,12 @@ class Unmeasured(_Value):
 class Latency(_Value):
     """Time of one inference at `batch_size`, and its ratio to a reference that was timed in turn with it.
 
-    `median_ms` and `reference_median_ms` are raw, over blocks; percentiles are of single calls at one fixed input and
-    None below the number of calls that they need. `ratio` is candidate / reference with its 95 % interval;
-    `ratio_samples` holds every group of blocks in order of time, and `kept` which of them, the quiet ones, made `ratio`
-    (their trimmed mean). `cpu_seconds` is per inference, over all threads. `blocks`, `calls` and `interrupted_blocks`
-    are the candidate's; a block is interrupted when others had the processor meanwhile (`_protocol` says what then
-    counts).
+    `median_ms` and `reference_median_ms` are of the undisturbed blocks (`_protocol` says which these are), and
+    `undisturbed_share` tells how many of the blocks they were, on the side with fewer. Percentiles are of single calls
+    at one fixed input and None below the number of calls that they need. `ratio` is candidate / reference with its 95 %
+    interval; `ratio_samples` are the plain ratios of all blocks in each eighth of the session, disturbed ones included.
+    `cpu_seconds` is per inference, over all threads. `blocks`, `calls` and `interrupted_blocks` are the candidate's; a
+    block is interrupted when others had the processor meanwhile.
     """
 
     median_ms: float
@@ -69,7 +69,7 @@ class Latency(_Value):
     cpu_seconds: float
     warmup_calls: int
     steady: bool
-    kept: tuple[bool, ...] = ()
+    undisturbed_share: float | None = None  # None in records of an earlier protocol
     interrupted_blocks: int = 0
 
     def __post_init__(self) -> None:

@@ -35,9 +35,13 @@ class HardwareTarget(Protocol):
         reference_feeds: Path,
         *,
         seed: int,
-        time_limit_s: float = 120.0,
+        seconds: float | None = None,
+        time_limit_s: float | None = None,
     ) -> Measurement:
-        """Time `model` against `reference`, batch 1, on the same rows of both feed folders, at most 200 of them."""
+        """Time `model` against `reference`, batch 1, on the same rows of both feed folders.
+
+        It takes at most `seconds` (None: what the target was loaded with), or until the ratio is precise enough.
+        """
 
     def predict(self, model: Path, feeds: Path, *, time_limit_s: float = 600.0) -> np.ndarray:
         """The first output for every row, [rows, ...], by the very calls that `measure` times."""

@@ -1,35 +1,23 @@
-"""The small statistics of measuring: intervals, drift, percentiles, and which moments of a session were quiet. Pure."""
+"""The small statistics of measuring: intervals, drift, percentiles, and which blocks were undisturbed. Pure."""
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-# Student's t, two-sided 97.5 %, by degrees of freedom (any statistics table). A session may stop at either of two
-# looks, so each look may err half as often as a 95 % interval does (Bonferroni); that also covers what choosing quiet
-# groups costs.
-_T = (25.452, 6.205, 4.177, 3.495, 3.163, 2.969, 2.841, 2.752, 2.685, 2.634, 2.593, 2.560, 2.533, 2.510, 2.490)
-_T_MORE = ((20, 2.423), (25, 2.385), (30, 2.360))
+# Student's t for 7 degrees of freedom, two-sided, at 1 - 0.05 / 3: a session may stop at any of three looks, so each
+# look may err a third as often as a 95 % interval does (Bonferroni).
+T_EIGHT_SEGMENTS_THREE_LOOKS = 3.128
+Z_THREE_LOOKS = 2.394  # the same for many degrees of freedom
+
+FASTEST = 0.01  # the share of a side's blocks that says how fast it can be
+NEAR = 1.08  # blocks up to this factor slower are undisturbed; the spread of a quiet machine's blocks fits in
 
 # Calls that a percentile needs before MLPerf's early-stopping rule accepts it at 99 % confidence (MLPerf inference
 # rules).
 CALLS_NEEDED = {50: 11, 90: 64, 95: 130, 99: 662}
-
-
-def t_two_looks(degrees: int) -> float:
-    """The t quantile of an interval that holds 95 % over two looks; between entries the wider one."""
-    if degrees <= len(_T):
-        return _T[degrees - 1]
-    return next((value for limit, value in reversed(_T_MORE) if degrees >= limit), _T[-1])
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and the half-width of its 95 % t interval; needs two values."""
-    half = t_two_looks(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.fmean(values), half
 
 
 def percentile(values: Sequence[float], percent: int) -> float | None:
@@ -49,32 +37,35 @@ def drifts(values: Sequence[float]) -> bool:
     return abs(slope) > error
 
 
-def trimmed_interval(values: Sequence[float], share: float = 0.2) -> tuple[float, float]:
-    """Trimmed mean and the half-width of its 95 % interval; a burst in single values does not move it.
-
-    `share` of the values is left out at each end and winsorised for the standard error: J. W. Tukey and D. H.
-    McLaughlin, Sankhya A 25 (1963). Needs four values.
-    """
-    ordered = sorted(values)
-    count, cut = len(ordered), int(share * len(ordered))
-    inner = ordered[cut : count - cut]
-    winsorised = [inner[0]] * cut + inner + [inner[-1]] * cut
-    error = statistics.stdev(winsorised) / ((1 - 2 * cut / count) * math.sqrt(count))
-    return statistics.fmean(inner), t_two_looks(len(inner) - 1) * error
-
-
-def quiet(slowness: np.ndarray, slices: np.ndarray, keep: int) -> np.ndarray:
-    """A mask of the `keep` groups whose neighbours in time were the least disturbed.
-
-    `slowness` [groups] is the mean log time of each group's blocks, both sides; `slices` [groups] says which inputs it
-    worked on, and only groups with the same inputs are compared. A group is judged by the slower of its two neighbours,
-    never by itself: its own noise then has no part in the choice, and the choice cannot lean its ratio to either side.
-    """
-    disturbance = slowness.astype(float).copy()
-    for part in np.unique(slices):
-        disturbance[slices == part] -= disturbance[slices == part].min()
-    padded = np.pad(disturbance, 1, constant_values=-np.inf)
-    around = np.maximum(padded[:-2], padded[2:])
-    mask = np.zeros(len(around), dtype=bool)
-    mask[np.argsort(around, kind="stable")[:keep]] = True
+def undisturbed(values: np.ndarray) -> np.ndarray:
+    """A mask of the values near the fastest hundredth; others were slowed by something else on the machine."""
+    mask: np.ndarray = values <= NEAR * np.quantile(values, FASTEST)
     return mask
+
+
+def median_error(pools: Sequence[np.ndarray]) -> float:
+    """Relative standard error of the mean of the pools' medians, were all values independent.
+
+    A median's error is sqrt(pi / 2) times a mean's (normal distribution); pools of one value tell nothing and add 0.
+    """
+    shares = [
+        math.sqrt(math.pi / 2) * float(np.std(np.log(pool), ddof=1)) / math.sqrt(len(pool)) if len(pool) > 1 else 0.0
+        for pool in pools
+    ]
+    return math.hypot(*shares) / len(shares)
+
+
+def jackknife(statistic: Callable[[np.ndarray], float], count: int, segments: int) -> tuple[float, float]:
+    """`statistic` of all `count` moments, and the half-width of its 95 % interval over three looks.
+
+    `statistic(mask [count])` is computed again without each of `segments` stretches of time in turn; neighbouring
+    moments depend on each other, stretches hardly do (M. H. Quenouille 1949; H. R. Kuensch, Ann. Statist. 17 (1989)).
+    """
+    everything = np.ones(count, dtype=bool)
+    without = []
+    for stretch in np.array_split(np.arange(count), segments):
+        keep = everything.copy()
+        keep[stretch] = False
+        without.append(statistic(keep))
+    spread = float(np.sum((np.asarray(without) - np.mean(without)) ** 2))
+    return statistic(everything), T_EIGHT_SEGMENTS_THREE_LOOKS * math.sqrt((segments - 1) / segments * spread)

@@ -20,19 +20,27 @@ from hardware_targets._parts import build
 from hardware_targets._roles import EnergyMeter, Runtime
 from hardware_targets._spawn import run_child
 
+SECONDS = 12.0
+
 
 class Target:
-    """Measures on `threads` threads, the same for candidate and reference; 1 is what a shared machine measures best."""
+    """Measures on `threads` threads, the same for candidate and reference; 1 is what a shared machine measures best.
+
+    `seconds` is what one measurement may take, warm-up apart; it ends earlier where the ratio is precise enough.
+    """
 
     name = "local_cpu"
     runtime = "onnxruntime"
     meter = "modelled_generic"
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, seconds: float = SECONDS) -> None:
         cores = os.cpu_count() or 1
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= cores:
             raise TargetError(f"threads is {threads!r}, but this machine has {cores} logical cores; give 1 to {cores}")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 600:
+            raise TargetError(f"seconds is {seconds!r}, but one measurement takes 1 to 600; give a number between them")
         self.threads = threads
+        self.seconds = float(seconds)
         self._null_peak: int | None = None
 
     def unavailable(self) -> str | None:
@@ -58,18 +66,21 @@ class Target:
         reference_feeds: Path,
         *,
         seed: int,
-        time_limit_s: float = 120.0,
+        seconds: float | None = None,
+        time_limit_s: float | None = None,
     ) -> Measurement:
-        """Time `model` against `reference`, batch 1, on the same rows, at most 200 of them. Errors: TargetError."""
-        null = self._null()
+        """Time `model` against `reference`, batch 1, on the same rows, for at most `seconds`. Errors: TargetError."""
+        null, seconds = self._null(), self.seconds if seconds is None else seconds
+        limit_s = 120.0 + seconds if time_limit_s is None else time_limit_s
         job = self._job("measure", model, feeds) | {
             "reference": str(_file(reference)),
             "reference_feeds": str(reference_feeds.resolve()),
             "seed": seed,
+            "seconds": seconds,
             "lock": str(lock_path(self.name)),
-            "lock_wait_s": time_limit_s / 2,
+            "lock_wait_s": limit_s / 2,
         }
-        found = run_child(job, threads=self.threads, time_limit_s=time_limit_s, read=lambda _, result: result)
+        found = run_child(job, threads=self.threads, time_limit_s=limit_s, read=lambda _, result: result)
         latency, conditions = Latency.from_json(found["latency"]), Conditions.from_json(found["conditions"])
         memory, warning = _over_null(found["peak_bytes"], null)
         warnings = (*doubts(latency, conditions), *([warning] if warning else []))

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def latency(median_ms: float = 1.0, reference_ms: float = 10.0, **changes: objec
         "cpu_seconds": median_ms / 1000,
         "warmup_calls": 10,
         "steady": True,
-        "kept": (True,) * 4,
+        "undisturbed_share": 1.0,
     }
     return Latency(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -103,7 +103,8 @@ class ScriptedTarget:
         reference_feeds: Path,
         *,
         seed: int,
-        time_limit_s: float = 120.0,
+        seconds: float | None = None,
+        time_limit_s: float | None = None,
     ) -> Measurement:
         self._note("measure", model)
         median = self.latency_ms(model) if callable(self.latency_ms) else self.latency_ms
@@ -132,7 +133,8 @@ class SimulatedDevice:
 
     `noise` is the relative standard deviation of one call. `drift` slows everything by that share per simulated second.
     `disturb(now_s)` gives the factors by which (candidate, reference) are slower at that moment. `preempted` is the
-    chance per millisecond of work to be put aside, and for how many milliseconds.
+    chance per millisecond of work to be put aside, and for how many milliseconds. `sizes` multiplies the time of each
+    row.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class SimulatedDevice:
         drift: float = 0.0,
         disturb: Callable[[float], tuple[float, float]] = lambda now_s: (1.0, 1.0),
         preempted: tuple[float, float] = (0.0, 0.0),
+        sizes: Sequence[float] = (),
     ) -> None:
         self.now_ns = 0.0
         self._random = random.Random(seed)
@@ -152,6 +155,7 @@ class SimulatedDevice:
         self._noise = {"C": noise[0], "R": noise[1]}
         self._drift, self._disturb = drift, disturb
         self._preempted = preempted
+        self._sizes = sizes
         self._waited_ns = 0.0
         self.heard: list[tuple[str, int]] = []
 
@@ -172,7 +176,7 @@ class SimulatedDevice:
         seconds = self.now_ns / 1e9
         factor = 1 + self._noise[side] * self._random.gauss(0, 1)
         factor *= (1 + self._drift * seconds) * self._disturb(seconds)["CR".index(side)]
-        busy_ns = self._true_ns[side] * max(factor, 0.1)
+        busy_ns = self._true_ns[side] * max(factor, 0.1) * (self._sizes[row] if self._sizes else 1.0)
         chance_per_ms, wait_ms = self._preempted
         waits = self._random.random() < chance_per_ms * busy_ns / 1e6
         self._waited_ns += wait_ms * 1e6 * waits

@@ -9,26 +9,30 @@ import pytest
 from fakes import SimulatedDevice
 
 from hardware_targets import Latency
-from hardware_targets._protocol import Plan, compare
+from hardware_targets._protocol import Plan, _sets, compare
 
 TRUE = 1.2
+SHORT = Plan(budget_s=4.0)
 
 
-def session(device: SimulatedDevice, *, inputs: int = 16, seed: int = 0, one_thread: bool = True) -> Latency:
+def session(
+    device: SimulatedDevice, *, inputs: int = 16, seed: int = 0, one_thread: bool = True, plan: Plan = SHORT
+) -> Latency:
     return compare(
         device.candidate,
         device.reference,
-        inputs,
+        [(1, 1)] * inputs,
         seed=seed,
         clock=device.clock,
         cpu_clock=device.cpu_clock,
         one_thread=one_thread,
+        plan=plan,
     )
 
 
 @pytest.mark.parametrize("noise", [(0.01, 0.01), (0.02, 0.02), (0.02, 0.005), (0.005, 0.02)])
 def test_the_interval_covers_the_truth(noise: tuple[float, float]) -> None:
-    found = [session(SimulatedDevice(seed, noise=noise), seed=seed) for seed in range(300)]
+    found = [session(SimulatedDevice(seed, noise=noise), seed=seed) for seed in range(200)]
     covered = sum(latency.ratio_low <= TRUE <= latency.ratio_high for latency in found) / len(found)
     assert covered >= 0.93
     assert np.mean([latency.ratio for latency in found]) == pytest.approx(TRUE, rel=0.002)
@@ -37,6 +41,7 @@ def test_the_interval_covers_the_truth(noise: tuple[float, float]) -> None:
 def test_linear_drift_cancels() -> None:
     ratios = [session(SimulatedDevice(seed, noise=(0.001, 0.001), drift=0.02), seed=seed).ratio for seed in range(20)]
     assert np.mean(ratios) == pytest.approx(TRUE, rel=0.001)
+    assert np.std(ratios) < 0.015
 
 
 def test_single_bursts_do_not_move_the_ratio() -> None:
@@ -44,19 +49,70 @@ def test_single_bursts_do_not_move_the_ratio() -> None:
         return (3.0, 3.0) if math.floor(now_s * 50) % 37 == 0 else (1.0, 1.0)
 
     for seed in range(10):
-        assert session(SimulatedDevice(seed, disturb=stolen), seed=seed).ratio == pytest.approx(TRUE, rel=0.015)
+        assert session(SimulatedDevice(seed, disturb=stolen), seed=seed).ratio == pytest.approx(TRUE, rel=0.01)
 
 
-def test_a_neighbour_that_slows_the_sides_differently_is_left_out() -> None:
+@pytest.mark.parametrize("busy", [0.5, 0.8])
+def test_a_neighbour_that_slows_the_sides_differently_is_left_out(busy: float) -> None:
     def neighbour(now_s: float) -> tuple[float, float]:
-        return (1.3, 1.18) if now_s % 2 < 1 else (1.0, 1.0)
+        return (1.5, 1.2) if now_s % 0.35 < busy * 0.35 else (1.0, 1.0)
 
     for seed in range(10):
         latency = session(SimulatedDevice(seed, disturb=neighbour), seed=seed)
         assert latency.ratio == pytest.approx(TRUE, rel=0.01)
-        plain = math.exp(np.mean(np.log(latency.ratio_samples)))
-        assert plain > TRUE * 1.025  # the mean of all groups, which this protocol does not use, is off
-        assert latency.median_ms == pytest.approx(12.0, rel=0.02)
+        assert np.mean(latency.ratio_samples) > TRUE * 1.05  # the plain ratio, which this protocol does not use, is off
+        assert latency.median_ms == pytest.approx(12.0, rel=0.01)
+        assert latency.undisturbed_share is not None and latency.undisturbed_share < 1 - 0.7 * busy
+
+
+def test_sessions_under_a_restless_neighbour_agree() -> None:
+    """The bar of the real benchmark, on a device whose disturbance is like the one that was recorded."""
+
+    def restless(now_s: float) -> tuple[float, float]:
+        wave = 0.5 + 0.5 * math.sin(now_s * 9) * math.sin(now_s * 31 + 1)
+        return (1.4, 1.3) if wave > 0.6 else (1.0 + 0.1 * wave, 1.0 + 0.25 * wave)
+
+    found = []
+    for seed in range(10):
+        device = SimulatedDevice(seed, candidate_ms=0.06, reference_ms=0.9, noise=(0.01, 0.01), disturb=restless)
+        found.append(session(device, seed=seed, plan=Plan(half_width=0.0)).ratio)
+    assert np.std(found) / np.mean(found) < 0.01
+    assert np.mean(found) == pytest.approx(0.06 / 0.9, rel=0.02)
+
+
+def test_inputs_of_different_sizes_are_not_taken_for_a_busy_machine() -> None:
+    sizes = [1 + row % 5 for row in range(40)]
+    device = SimulatedDevice(0, candidate_ms=0.5, reference_ms=2.0, sizes=sizes)
+    latency = compare(
+        device.candidate,
+        device.reference,
+        [(size, size) for size in sizes],
+        seed=0,
+        clock=device.clock,
+        cpu_clock=device.cpu_clock,
+        one_thread=True,
+        plan=SHORT,
+    )
+    assert latency.ratio == pytest.approx(0.25, rel=0.005)
+    assert latency.undisturbed_share == 1.0
+    assert latency.median_ms == pytest.approx(0.5 * 3, rel=0.06)  # the mean size is 3
+
+
+def test_sets_hold_small_and_large_inputs_alike() -> None:
+    sizes = list(np.random.default_rng(0).integers(4, 64, 200))
+    sets = _sets([(0, int(size)) for size in sizes], 1e6, 1e6, Plan())
+    assert [len(part) for part in sets] == [4] * 8
+    assert len({row for part in sets for row in part}) == 32
+    means = [np.mean([sizes[row] for row in part]) for part in sets]
+    assert np.ptp(means) < 10
+    assert np.mean(means) == pytest.approx(np.mean(sizes), rel=0.03)
+
+
+def test_the_inputs_follow_from_the_reference_alone() -> None:
+    work = [(row * 7 % 5, row) for row in range(200)]
+    assert _sets(work, 2e6, 2e6, Plan()) == _sets([(0, row) for row in range(200)], 2.3e6, 2.3e6, Plan())
+    assert len(_sets(work, 50e6, 50e6, Plan())[0]) == 1
+    assert len(_sets(work, 2e9, 2e9, Plan())) == 1
 
 
 def test_time_given_to_others_is_not_the_models() -> None:
@@ -71,42 +127,41 @@ def test_time_given_to_others_is_not_the_models() -> None:
 
 
 def test_more_threads_are_timed_by_the_wall_alone() -> None:
-    device = SimulatedDevice(0, candidate_ms=0.14, reference_ms=1.7, preempted=(0.2, 4.2))
+    device = SimulatedDevice(0, candidate_ms=0.14, reference_ms=1.7, preempted=(1.0, 0.5))
     latency = session(device, one_thread=False)
     assert latency.interrupted_blocks == 0
     assert latency.median_ms > 0.14 * 1.2
 
 
 def test_it_stops_early_when_nothing_disturbs_and_only_then() -> None:
-    assert len(session(SimulatedDevice(0, noise=(0.003, 0.003))).ratio_samples) == Plan().first_look
-    assert len(session(SimulatedDevice(0, noise=(0.05, 0.05))).ratio_samples) > Plan().first_look
+    calm, noisy = SimulatedDevice(0, noise=(0.003, 0.003)), SimulatedDevice(0, noise=(0.25, 0.25))
+    plan = Plan(budget_s=20.0)
+    assert session(calm, plan=plan).blocks < session(noisy, plan=plan).blocks / 2
 
 
 @pytest.mark.parametrize(("candidate_ms", "reference_ms"), [(0.05, 0.05), (0.1, 2.0), (5.0, 5.0), (0.6, 0.1)])
-def test_fast_models_take_a_few_seconds(candidate_ms: float, reference_ms: float) -> None:
+def test_the_budget_holds(candidate_ms: float, reference_ms: float) -> None:
     device = SimulatedDevice(0, candidate_ms=candidate_ms, reference_ms=reference_ms, noise=(0.04, 0.04))
     latency = session(device, inputs=200)
-    assert device.now_ns / 1e9 < 6.5
+    assert device.now_ns / 1e9 < 4 + 2 * 2 + 1
     assert latency.ratio == pytest.approx(candidate_ms / reference_ms, rel=0.02)
 
 
-def test_slow_models_keep_the_fewest_groups() -> None:
+def test_slow_models_get_the_fewest_rounds() -> None:
     device = SimulatedDevice(0, candidate_ms=100.0, reference_ms=2000.0)
     latency = session(device, inputs=200)
-    assert len(latency.ratio_samples) == Plan().fewest_groups
+    assert latency.blocks == 8
     assert latency.ratio == pytest.approx(0.05, rel=0.02)
 
 
-def test_both_sides_see_the_same_inputs() -> None:
+def test_both_sides_are_timed_on_the_same_inputs() -> None:
     device = SimulatedDevice(0, candidate_ms=0.5, reference_ms=2.0)
     session(device, inputs=200)
-    rows = {side: {row for heard, row in device.heard if heard == side} for side in "CR"}
-    warm = {"C": set(range(200)), "R": set(range(200))}
-    assert rows["C"] <= warm["C"] and rows["R"] <= warm["R"]
-    tail = device.heard[next(i for i in range(len(device.heard)) if device.heard[i][0] == "R") :]
-    blocks = {side: {row for heard, row in tail if heard == side} for side in "CR"}
-    assert len(blocks["C"]) >= 8
-    assert blocks["C"] <= blocks["R"]
+    first = next(place for place, (side, _) in enumerate(device.heard) if side == "R")
+    tail = device.heard[first + 200 :]  # after the warm-up of both
+    rows = {side: {row for heard, row in tail if heard == side} for side in "CR"}
+    assert rows["C"] == rows["R"]
+    assert len(rows["C"]) == 32
 
 
 def test_the_order_comes_from_the_seed() -> None:
@@ -135,17 +190,9 @@ def test_counts_and_percentiles() -> None:
     many = session(SimulatedDevice(0, candidate_ms=0.5, reference_ms=0.5))
     assert many.p90_ms is not None and many.p99_ms is not None
     assert many.median_ms < many.p90_ms < many.p99_ms
-    assert many.blocks == 2 * len(many.ratio_samples) == 2 * len(many.kept)
+    assert len(many.ratio_samples) == 8
     assert many.warmup_calls >= 10
     assert many.cpu_seconds == pytest.approx(many.median_ms / 1000, rel=1e-6)
-
-
-def test_the_ratio_is_made_of_the_kept_groups() -> None:
-    latency = session(SimulatedDevice(3, noise=(0.03, 0.03)))
-    kept = [math.log(ratio) for ratio, keep in zip(latency.ratio_samples, latency.kept, strict=True) if keep]
-    assert len(kept) == round(len(latency.kept) / 3)
-    cut = int(0.2 * len(kept))
-    assert latency.ratio == pytest.approx(math.exp(np.mean(sorted(kept)[cut : len(kept) - cut])))
 
 
 @pytest.mark.parametrize("inputs", [1, 3, 200])
