@@ -14,6 +14,7 @@ import statistics
 from pathlib import Path
 
 from pipeline import workbench
+from pipeline.artifact import view_of
 from pipeline.findings import config_of
 from pipeline.record import read_json
 from pipeline.workspace import existing
@@ -32,9 +33,8 @@ def main() -> None:
     trial, teacher = workspace.trial(arguments.trial), workspace.folder / "teacher"
     record = read_json(trial / "record.json")
     rows = min(workbench.TIMED_INPUTS, task.rows("validation"))
-    feeds = task.feeds("validation", record["artifact"]["input_shape"][-1], rows)
-    size = read_json(teacher / "figures.json")["artifact"]["input_shape"][-1]
-    teacher_feeds = task.feeds("validation", size, rows)
+    feeds = task.feeds("validation", view_of(record["artifact"]), rows)
+    teacher_feeds = task.feeds("validation", view_of(read_json(teacher / "figures.json")["artifact"]), rows)
     found = []
     for _ in range(arguments.times):
         measured = target.measure(

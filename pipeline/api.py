@@ -7,7 +7,7 @@ errors of `pipeline.errors`.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,7 @@ def front_table(report: Any) -> Any:
 
 def front_footer(report: Any, root: Path) -> list[str]:
     """What stands under the table: the teacher's own 8-bit files beside the students, and the next command."""
+    from pipeline.finals import spreads
     from pipeline.findings import best_int8
 
     lines = []
@@ -176,6 +177,11 @@ def front_footer(report: Any, root: Path) -> list[str]:
             if record.candidate.student != "identity":
                 ratio = record.metrics["speedup"] / best.metrics["speedup"]
                 lines.append(f"  trial {record.number} is {ratio:.2f}x as fast as that")
+    for number, (finals, mean, spread) in spreads(report.records, report.quality).items():
+        lines.append(
+            f"trial {number} in full, {len(finals)} seeds (trials {', '.join(map(str, finals))}): {report.quality} "
+            f"{text(report.quality, mean)}, standard deviation {spread:.4f}"
+        )
     if report.test:
         lines += _test_lines(report, own)
     elif own or report.front_numbers:
@@ -201,6 +207,14 @@ def _test_lines(report: Any, own: list[int]) -> list[str]:
             lines.append(
                 f"  trial {number}{kind} {text(report.quality, value)}, {100 * value / whole:.2f} % of the teacher's"
             )
+    for number, finals in test.get("finals", {}).items():
+        low = finals.get("of_teacher_low")
+        span = "" if low is None else f" (lower end of the paired 95 % interval {100 * low:.2f} %)"
+        spread = "" if finals["sd"] is None else f" ± {finals['sd']:.4f}"
+        lines.append(
+            f"  trial {number} in full, mean of {len(finals['trials'])} seeds "
+            f"{text(report.quality, finals['mean'])}{spread}, {100 * finals['of_teacher']:.2f} % of the teacher's{span}"
+        )
     return list(dict.fromkeys(lines))
 
 
@@ -272,6 +286,44 @@ def rerun(
     }
 
 
+def finals(
+    name: str,
+    numbers: Sequence[int],
+    *,
+    root: Path = ROOT,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    progress: Callable[[int, float | None], Any] | None = None,
+) -> dict[str, Any]:
+    """Distil trials in full (every training row, `finals.epochs`), once per seed; each becomes a trial of its own."""
+    from pipeline.finals import run_finals, spreads
+    from pipeline.findings import config_of
+    from pipeline.progress import Quiet
+    from pipeline.record import read_records
+
+    workspace = existing(root, name)
+    config = config_of(workspace)
+    changes = {key: value for key, value in (("seeds", seeds), ("epochs", epochs)) if value is not None}
+    config = config.model_copy(update={"finals": config.finals.model_copy(update=changes)})
+    watcher = progress(config.finals.seeds * len(numbers), None) if progress else Quiet()
+    try:
+        made = run_finals(config, workspace, numbers, watcher)
+    finally:
+        watcher.close()
+    quality = config.task.metric
+    sentences = [
+        f"trial {number} in full: {quality} {text(quality, mean)}, standard deviation {spread:.4f} over trials "
+        f"{', '.join(map(str, found))}"
+        for number, (found, mean, spread) in spreads(read_records(workspace.folder), quality).items()
+        if number in numbers
+    ]
+    sentences += [
+        f"trial {record.number}: {record.end}, {record.reason}" for record in made if record.end != "complete"
+    ]
+    sentences.append(f"next: niwaki pick {name} --trial {numbers[0]} --out picked{_root(root)}")
+    return {"name": name, "finals": [record.number for record in made], "sentences": sentences}
+
+
 def pick(
     name: str,
     *,
@@ -304,14 +356,20 @@ def _budget(given: dict[str, float], file: Path | None) -> dict[str, float]:
 
 
 def measure(
-    model: Path, *, against: Path | None = None, target: str = "local_cpu", threads: int = 1, seed: int = 0
+    model: Path,
+    *,
+    against: Path | None = None,
+    target: str = "local_cpu",
+    threads: int = 1,
+    seconds: float = 40.0,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Measure an ONNX file on a target, interleaved with `against` (or with itself, which shows the resolution)."""
     import hardware_targets
     from pipeline.energy_words import energy_sentence
 
     try:
-        device = hardware_targets.load(target, threads=threads)
+        device = hardware_targets.load(target, threads=threads, seconds=seconds)
         if reason := device.unavailable():
             raise Unavailable(f"target {target!r} cannot be used: {reason}")
         found = hardware_targets.measure_file(device, model, against, seed=seed)
@@ -324,7 +382,8 @@ def measure(
         f"  {1 / latency.ratio:.4g}x as fast as {other} "
         f"[{1 / latency.ratio_high:.4g}, {1 / latency.ratio_low:.4g}], 95 %",
         f"  single calls at one input: p90 {text('latency_p90_ms', latency.p90_ms)}, "
-        f"p99 {text('latency_p99_ms', latency.p99_ms)}; CPU {text('cpu_ms', latency.cpu_seconds * 1000)}",
+        f"p99 {text('latency_p99_ms', latency.p99_ms)}; "
+        f"CPU {text('cpu_ms', latency.cpu_seconds and latency.cpu_seconds * 1000)}",
     ]
     if "mj" in energy:
         lines.append(f"  {text('energy_mj', energy['mj'])} per inference")
@@ -375,6 +434,6 @@ def _root(root: Path) -> str:
 
 
 __all__ = [
-    "SearchConfig", "clean", "doctor", "front", "front_test", "measure", "pick", "plan", "rerun", "search", "show",
-    "teacher", "ui",
+    "SearchConfig", "clean", "doctor", "finals", "front", "front_test", "measure", "pick", "plan", "rerun", "search",
+    "show", "teacher", "ui",
 ]  # fmt: skip

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+View = Mapping[str, Any]  # how a model reads a row, see pipeline.tasks.Task
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class OnnxArtifact:
     """A file that could ship. `macs` and `parameters` count the torch model it came from."""
 
     path: Path
-    input_name: str
-    input_shape: tuple[int, ...]  # batch 1: (1, channels, size, size)
+    inputs: tuple[str, ...]  # names, in order
+    view: View
     parameters: int
     macs: int
     precision: str  # the quantization scheme: none, fp16, dynamic_int8, static_int8, weight_int8
@@ -36,7 +38,21 @@ class OnnxArtifact:
     size_bytes: int
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "path": self.path.name, "input_shape": list(self.input_shape)}
+        return {**asdict(self), "path": self.path.name, "inputs": list(self.inputs), "view": dict(self.view)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], path: Path) -> OnnxArtifact:
+        """What `to_json` gave, of the file now at `path`."""
+        known = {item.name for item in fields(cls)} & data.keys() - {"path"}
+        inputs = tuple(data["inputs"]) if "inputs" in data else (data["input_name"],)
+        values = {name: data[name] for name in known}
+        return cls(**{**values, "path": path, "inputs": inputs, "view": view_of(data)})
+
+
+def view_of(artifact: Mapping[str, Any] | None) -> View:
+    """The view of an artifact as JSON; records of images written before there were texts hold a shape instead."""
+    found = artifact or {}
+    return dict(found["view"]) if "view" in found else {"input_size": int(found["input_shape"][-1])}
 
 
 def sha256_of(path: Path) -> str:

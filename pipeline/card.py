@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pipeline.budget import phrase
+from pipeline.card_words import WORDS
 from pipeline.metrics import METRICS, QUALITY, text
 from pipeline.report import interval_text, sealed_text
 
@@ -32,13 +33,17 @@ _NO_LICENCE = (
 def card(package: Package) -> str:
     """README.md of the picked folder."""
     template = Template(files("pipeline").joinpath("templates/card.md.txt").read_text(encoding="utf-8"))
-    record, preprocessing = package.record, package.preprocessing
+    record, words = package.record, WORDS[package.kind]
     return template.substitute(
         metadata=yaml.safe_dump(metadata(package), sort_keys=False, allow_unicode=True),
         title=f"{package.search['name']}: {record.candidate.student}, trial {record.number}",
         summary=_summary(package),
-        mode="grey (Pillow's mode L)" if preprocessing["channels"] == 1 else "RGB",
-        size=preprocessing["size"],
+        one=words.one,
+        packages=words.packages,
+        argument=words.argument(package.preprocessing),
+        call=words.call(package.preprocessing),
+        comment=words.comment,
+        prepares=words.prepares(package.preprocessing),
         labels=_labels(package.classes),
         sha256=package.sha256,
         figures=_figures(package),
@@ -61,13 +66,14 @@ def metadata(package: Package) -> dict[str, Any]:
         if name in QUALITY
     ]
     dataset = {"type": _data(package), "name": _data(package), "split": split}
-    task = {"type": "image-classification", "name": "Image Classification"}
+    words = WORDS[package.kind]
+    task = {"type": words.tag, "name": words.title}
     name = f"{package.search['name']}-{package.record.number}"
     return {
         "license": package.licence or "unknown",
         "library_name": "onnx",
-        "pipeline_tag": "image-classification",
-        "tags": ["onnx", "image-classification", "model-compression", "niwaki", *_techniques(package)],
+        "pipeline_tag": words.tag,
+        "tags": ["onnx", words.tag, "model-compression", "niwaki", *_techniques(package)],
         "model-index": [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}],
     }
 
@@ -93,7 +99,7 @@ def _summary(package: Package) -> str:
     split, figures = _farthest(package)
     size, whole = text("size_mb", found.get("size_mb")), text("size_mb", package.teacher.get("size_mb"))
     faster = f"{text('speedup', found.get('speedup'))} as fast on {package.search['target']}"
-    head = f"An image classifier for {_data(package)}: {size} (its teacher: {whole})"
+    head = f"{WORDS[package.kind].a_classifier} for {_data(package)}: {size} (its teacher: {whole})"
     return f"{head}, {faster}, {quality} {text(quality, figures.get(quality))} on {split}."
 
 
@@ -147,9 +153,9 @@ def _made(package: Package) -> str:
 
 
 def _limits(package: Package) -> Iterable[str]:
-    yield f"It learned from {_data(package)}; on other images its quality is not known."
+    yield f"It learned from {_data(package)}; on other {WORDS[package.kind].one}s its quality is not known."
     yield f"Latency and energy hold for {package.search['target']} as described above, and for no other machine."
-    yield "It answers with one of its labels, whatever the image shows."
+    yield f"It answers with one of its labels, whatever the {WORDS[package.kind].one} {WORDS[package.kind].says}."
     if package.test is None:
         yield "It was not scored on a test split; the selection slice helped to choose it: its figure is a little high."
     if package.record.test_seen:

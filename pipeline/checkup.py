@@ -78,11 +78,9 @@ def _configured(file: Path, root: Path) -> list[dict[str, Any]]:
 
 def _teacher(config: Any, workspace: Workspace, task: Any) -> dict[str, Any]:
     from pipeline import workbench
-    from pipeline.teacher import teacher_folder
 
-    wanted = config.teacher
-    if wanted.train is not None:
-        folder = teacher_folder(workspace.root, config.name, wanted.train, task.fingerprint, wanted.size or task.size)
+    if config.teacher.train is not None:
+        folder, _ = workbench.trained_folder(config, workspace, task)
         if not folder.exists():
             return _row(
                 "teacher",
@@ -90,4 +88,5 @@ def _teacher(config: Any, workspace: Workspace, task: Any) -> dict[str, Any]:
                 note=f"not trained yet; the search trains it, or: niwaki teacher for {config.name}",
             )
     teacher = workbench.prepare_teacher(config, workspace, task)
-    return _row("teacher", str(teacher.place), note=f"input {teacher.size} pixels")
+    view = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in teacher.view.items())
+    return _row("teacher", str(teacher.place), note=view)

@@ -127,6 +127,22 @@ def rerun(
 
 
 @app.command()
+def finals(
+    name: Name,
+    numbers: Annotated[list[int], typer.Argument(metavar="TRIAL...", help="Trials of the search.")],
+    root: Root = ROOT,
+    seeds: Annotated[int | None, typer.Option(help="finals.seeds")] = None,
+    epochs: Annotated[int | None, typer.Option(help="finals.epochs")] = None,
+    as_json: Json = False,
+) -> None:
+    """Distil trials in full, with several seeds; the same command goes on where it was stopped."""
+    from pipeline import api
+
+    found = api.finals(name, numbers, root=root, seeds=seeds, epochs=epochs, progress=_progress(as_json))
+    _print(found, as_json, lambda: _lines(found["sentences"]))
+
+
+@app.command()
 def pick(
     name: Name,
     root: Root = ROOT,
@@ -168,13 +184,14 @@ def measure(
     against: Annotated[Path | None, typer.Option(help="The file to compare with.")] = None,
     target: Annotated[str, typer.Option(help="The device.")] = "local_cpu",
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    seconds: Annotated[float, typer.Option(help="At most this long; less where the ratio is precise earlier.")] = 40.0,
     seed: Annotated[int, typer.Option(help="Of the inputs and the order of blocks.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Latency, energy and memory of an ONNX file on a target, interleaved with another file where one is given."""
     from pipeline import api
 
-    found = api.measure(model, against=against, target=target, threads=threads, seed=seed)
+    found = api.measure(model, against=against, target=target, threads=threads, seconds=seconds, seed=seed)
     _print(found, as_json, lambda: _lines(found["sentences"]))
 
 

@@ -52,15 +52,24 @@ class TaskConfig(_Strict):
     kind: str = "image_classification"
     data: DataConfig
     image: str = "image"  # column
+    text: str = "text"  # column
+    text_pair: str | None = None  # column of the second text, where the task is about pairs
     label: str = "label"  # column
     labels: list[str] | dict[str, str] | None = None  # names in order, or raw value -> name
     metric: str = "accuracy"
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     size: int = Field(32, ge=4, le=1024)  # side in pixels at which students get their inputs by default
     channels: Literal[1, 3] = 3
+    tokenizer: str | None = None  # local folder or hub name; default: the teacher's own
+    max_length: int = Field(128, ge=4, le=8192)  # pieces of a text that the teacher is given at most
     split: SplitConfig = SplitConfig()
     augmentations: list[Literal["none", "shift", "flip_shift"]] = ["none", "shift"]
     limit_rows: dict[Literal["train", "validation", "test"], int] = Field(default_factory=dict)
+
+    @property
+    def input_kind(self) -> str:
+        """What its rows are, text or image; the name of the task's kind says it."""
+        return "text" if self.kind.startswith("text") else "image"
 
     @field_validator("metric")
     @classmethod
@@ -112,6 +121,8 @@ class TargetConfig(_Strict):
 
     name: str = "local_cpu"
     threads: int = Field(1, ge=1, le=256)
+    seconds: float = Field(12.0, ge=1, le=600)  # that one measurement may take; it ends earlier where it is precise
+    options: dict[str, Any] = Field(default_factory=dict)  # further ones, each target's own
 
 
 class SamplerConfig(_Strict):
@@ -127,6 +138,19 @@ class LimitsConfig(_Strict):
     trial_minutes: float = Field(30.0, gt=0)
 
 
+class TrialsConfig(_Strict):
+    """How much a trial of the search may learn from; finalists learn from everything (`niwaki finals`)."""
+
+    rows: float = Field(1.0, gt=0, le=1)  # share of the training rows
+
+
+class FinalsConfig(_Strict):
+    """How finalists are distilled in full."""
+
+    seeds: int = Field(3, ge=1, le=20)
+    epochs: int | None = Field(None, ge=1)  # None: as many as the trial had
+
+
 class SearchConfig(_Strict):
     """One search, whole. `resolved()` is what is stored and compared on resume."""
 
@@ -138,6 +162,8 @@ class SearchConfig(_Strict):
     objectives: list[str] = Field(default_factory=list)
     energy: Literal["measured", "modelled"] = "measured"
     budget: dict[str, float] = Field(default_factory=dict)
+    trials: TrialsConfig = TrialsConfig()
+    finals: FinalsConfig = FinalsConfig()
     limits: LimitsConfig = LimitsConfig()
     sampler: SamplerConfig = SamplerConfig()
     recipes: Literal["all", "none"] | list[str] = "all"
@@ -173,6 +199,15 @@ class SearchConfig(_Strict):
         return value
 
     @model_validator(mode="after")
+    def _tokenizer(self) -> SearchConfig:
+        if self.task.input_kind == "text" and self.task.tokenizer is None:
+            place = self.teacher.path or (self.teacher.train.from_checkpoint if self.teacher.train else None)
+            if place is None:
+                raise ValueError("a teacher of texts is fine-tuned, not made from nothing: give it `from_checkpoint:`")
+            object.__setattr__(self, "task", self.task.model_copy(update={"tokenizer": place}))
+        return self
+
+    @model_validator(mode="after")
     def _objectives(self) -> SearchConfig:
         if not self.objectives:
             object.__setattr__(self, "objectives", [self.task.metric, "latency_p50_ms", "energy_mj"])
@@ -190,7 +225,7 @@ class SearchConfig(_Strict):
 
 
 # What may differ between two runs of one search: how long it runs, and what it keeps on disk.
-MAY_CHANGE = ("limits", "keep")
+MAY_CHANGE = ("limits", "keep", "finals")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def device_metrics(
         "speedup": 1 / ratio,
         "latency_with_preprocessing_ms": p50 + preprocessing_ms,
         "energy_mj": None if isinstance(energy, Unmeasured) else energy.mj,
-        "cpu_ms": latency.cpu_seconds * 1000,
+        "cpu_ms": _times(latency.cpu_seconds, 1000),
         "size_mb": artifact.size_bytes / 1e6,
         "peak_memory_mb": None if isinstance(memory, Unmeasured) else memory,
         "macs_m": artifact.macs / 1e6,

@@ -69,6 +69,7 @@ def _test(workspace: Workspace) -> Mapping[str, Any] | None:
         "rows": sealed["rows"],
         "teacher": sealed["teacher"]["metrics"],
         "trials": trials,
+        "finals": sealed.get("finals", {}),
     }
 
 
@@ -108,7 +109,8 @@ def write_front(
 
 def drop_models(report: FrontReport, workspace: Workspace, dry_run: bool = False) -> list[Path]:
     """Delete the models of trials off the front (`keep: front`), not the teacher's own 8-bit files. Returns paths."""
-    kept = set(report.front_numbers) | set(best_int8(report.records, report.quality))
+    finals = {record.number for record in report.records if record.final_of is not None}
+    kept = set(report.front_numbers) | set(best_int8(report.records, report.quality)) | finals
     gone = [
         path
         for record in report.records

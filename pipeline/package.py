@@ -1,6 +1,7 @@
 """The picked folder: a model that works without niwaki, and a card that says what is known of it.
 
-model.onnx  preprocessor.json  labels.json  predict.py  pick.json  README.md
+model.onnx  preprocessor.json  labels.json  predict.py  pick.json  README.md, and what the kind of input needs besides
+(texts: tokenizer.json)
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ FILES = ("model.onnx", "preprocessor.json", "labels.json", "predict.py", "pick.j
 class Package:
     """Everything that goes into a picked folder. `record`, `teacher` and their intervals are on validation.
 
-    `preprocessing`: size, channels, mean, std, resample. `selection`: {rows, metrics, intervals} of the same file.
+    `preprocessing`, `template` and `files` come from the task, for this model's view.
+    `selection`: {rows, metrics, intervals} of the same file.
     `test`: {rows, date, metrics, teacher}, the sealed figures of this file and of the teacher by metric.
     `choice`: {ties, fastest_tie, knee, alias}.
     `search`: {name, data, rows, trials, target, threads, hardware, teacher}.
@@ -46,6 +48,9 @@ class Package:
     search: Mapping[str, Any]
     energy: str  # the sentence of pipeline.energy_words
     test: Mapping[str, Any] | None = None
+    kind: str = "image"  # of input; chooses the card's words
+    template: str = "predict.py.txt"  # of predict.py
+    files: Mapping[str, bytes] = field(default_factory=dict)  # further files, by name
     licence: str | None = None  # a Hugging Face licence identifier, e.g. apache-2.0
     licence_notes: Sequence[str] = ()
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -84,7 +89,8 @@ def check_out(out: Path) -> None:
         return
     if not is_pick(out):
         raise ConfigError(f"{out} holds files that are no pick of niwaki's; give a new folder with --out")
-    strange = sorted(path.name for path in out.iterdir() if path.name not in (*FILES, "__pycache__"))
+    known = (*FILES, *read_json(out / "pick.json").get("files", ()), "__pycache__")
+    strange = sorted(path.name for path in out.iterdir() if path.name not in known)
     if strange:
         raise ConfigError(
             f"{out} is an earlier pick, but also holds {', '.join(strange[:3])}, which would be lost; "
@@ -123,6 +129,7 @@ def pick_json(package: Package) -> dict[str, Any]:
         "parameters": record.candidate.flat(),
         "seed": record.candidate.seed,
         "sha256": package.sha256,
+        "files": sorted(package.files),
         "budget": dict(package.budget),
         "choice": dict(package.choice),
         "quality": package.quality,
@@ -155,7 +162,9 @@ def _fill(folder: Path, package: Package) -> None:
     shutil.copyfile(package.model, folder / "model.onnx")
     write_json(folder / "preprocessor.json", dict(package.preprocessing))
     write_json(folder / "labels.json", list(package.classes))
-    predict = files("pipeline").joinpath("templates/predict.py.txt").read_text(encoding="utf-8")
+    predict = files("pipeline").joinpath(f"templates/{package.template}").read_text(encoding="utf-8")
     (folder / "predict.py").write_text(predict, encoding="utf-8")
+    for name, data in package.files.items():
+        (folder / name).write_bytes(data)
     (folder / "README.md").write_text(card(package), encoding="utf-8")
     write_json(folder / "pick.json", pick_json(package))

@@ -43,7 +43,7 @@ def energy_comparable(a: TrialRecord, b: TrialRecord) -> bool:
     """Whether the energy figures of two records may be ranked against each other."""
     if _energy_class(a)[:2] != _energy_class(b)[:2]:
         return False
-    return a.energy_kind != GENERIC or a.precision == b.precision
+    return not _coarse(a) or a.precision == b.precision
 
 
 def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
@@ -122,10 +122,16 @@ def _cost(name: str, value: float | None) -> float:
     return -value if METRICS[name].maximize else value
 
 
+def _coarse(record: TrialRecord) -> bool:
+    """Whether an energy figure is too coarse to rank precisions: a table's watts, or a model outside its domain."""
+    source = str(((record.measurement or {}).get("energy") or {}).get("source", ""))
+    return record.energy_kind == GENERIC or source.startswith("extrapolated")
+
+
 def _energy_class(record: TrialRecord) -> tuple[str | None, str | None, str]:
-    """Kind and boundary, then the precision where the kind is generic: equal triples may be ranked."""
+    """Kind and boundary, then the precision where the figure is coarse: equal triples may be ranked."""
     energy = (record.measurement or {}).get("energy") or {}
-    return record.energy_kind, energy.get("boundary"), record.precision if record.energy_kind == GENERIC else ""
+    return record.energy_kind, energy.get("boundary"), record.precision if _coarse(record) else ""
 
 
 def _energy_classes(records: Sequence[TrialRecord]) -> NDArray[np.int64]:
@@ -170,7 +176,7 @@ def _volume(points: Array, corner: Array) -> float:
 
 
 def _rankable(points: Sequence[TrialRecord], objectives: Sequence[str]) -> list[str]:
-    generic = any(record.energy_kind == GENERIC for record in points)
+    generic = any(_coarse(record) for record in points)
     mixed = len({_energy_class(record) for record in points}) > 1
     return [name for name in objectives if name != "energy_mj" or not (generic or mixed)]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import tracking, workbench
+from pipeline.artifact import view_of
 from pipeline.budget import budget_alias
 from pipeline.choose import Choice, choose
 from pipeline.energy_words import energy_sentence
@@ -20,6 +21,9 @@ from pipeline.record import TrialRecord, read_json
 from pipeline.report import FrontReport
 from pipeline.selection import rescore
 from pipeline.workspace import Workspace
+
+# What the next command is shown with.
+SAMPLE = {"image": "IMAGE.png", "text": '"A TEXT"'}
 
 
 def pick(
@@ -54,7 +58,7 @@ def pick(
     # The packaged record keeps the figures as measured; the selection slice's quality stands beside validation's.
     record = next(item for item in finalists if item.number == choice.record.number)
     folder = workspace.trial(record.number)
-    artifact = record.artifact or {}
+    view = view_of(record.artifact)
     sentence = energy_sentence(report.energy_kind, report.energy_boundary, report.energy_source)
     alias = (
         budget_alias(budget)
@@ -65,7 +69,10 @@ def pick(
         out,
         record=record,
         model=folder / "model.onnx",
-        preprocessing=task.preprocessing(int(artifact["input_shape"][-1])),
+        preprocessing=task.preprocessing(view),
+        kind=task.task_input().kind,
+        template=task.template,
+        files=task.files(view),
         classes=list(task.classes),
         quality=report.quality,
         teacher=report.teacher,
@@ -85,13 +92,14 @@ def pick(
         "version": version,
         "ties": list(choice.ties),
         "metrics": dict(choice.metrics),
-        "sentences": _sentences(choice, record, report, out, workspace, alias, version),
+        "sentences": _sentences(choice, record, report, out, workspace, alias, version, task.task_input().kind),
     }
 
 
 def _finalists(report: FrontReport, workspace: Workspace, trial: int | None) -> list[TrialRecord]:
     if trial is not None:
-        named = [record for record in report.complete if record.number == trial]
+        finals = [record for record in report.complete if record.final_of == trial]  # of several seeds the best ships
+        named = finals or [record for record in report.complete if record.number == trial]
         if not named:
             raise ConfigError(f"search {report.name!r} has no complete trial {trial}; see niwaki front {report.name}")
         finalists = named
@@ -142,7 +150,14 @@ def _tags(record: TrialRecord, report: FrontReport, budget: Mapping[str, float])
 
 
 def _sentences(
-    choice: Choice, record: TrialRecord, report: FrontReport, out: Path, workspace: Workspace, alias: str, version: str
+    choice: Choice,
+    record: TrialRecord,
+    report: FrontReport,
+    out: Path,
+    workspace: Workspace,
+    alias: str,
+    version: str,
+    kind: str,
 ) -> list[str]:
     chosen = choice.metrics[report.quality]
     lines = [
@@ -163,5 +178,5 @@ def _sentences(
         *lines,
         energy_sentence(report.energy_kind, report.energy_boundary, report.energy_source),
         f"written to {out}; registered in MLflow as {workspace.name} version {version}, alias {alias}",
-        f"next: python {out}/predict.py IMAGE.png, or niwaki front {workspace.name} --test{root}",
+        f"next: python {out}/predict.py {SAMPLE[kind]}, or niwaki front {workspace.name} --test{root}",
     ]

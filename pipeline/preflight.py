@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import search_spaces
-from pipeline.config import SearchConfig, differences
+from pipeline.config import SearchConfig, differences, parse_config
 from pipeline.errors import ConfigError, near
 from pipeline.workspace import Workspace, check_space
 
@@ -25,8 +25,8 @@ def preflight(config: SearchConfig, workspace: Workspace, usage: Callable[[Path]
 
 
 def recipes(config: SearchConfig) -> dict[str, Mapping[str, Any]]:
-    """The known recipes that a configuration asks for, by name. Errors: ConfigError."""
-    known = search_spaces.recipes()
+    """The known recipes for this kind of input that a configuration asks for, by name. Errors: ConfigError."""
+    known = search_spaces.recipes(config.task.input_kind)
     if isinstance(config.recipes, str):
         return dict(known) if config.recipes == "all" else {}
     for name in config.recipes:
@@ -40,7 +40,7 @@ def same_search(config: SearchConfig, workspace: Workspace) -> None:
     state = workspace.state()
     if state is None:
         return
-    changed = list(differences(state["config"], config.resolved()))
+    changed = list(differences(_as_now(state["config"]), config.resolved()))
     if changed:
         raise ConfigError(
             f"search {config.name!r} was begun with another configuration: "
@@ -49,9 +49,18 @@ def same_search(config: SearchConfig, workspace: Workspace) -> None:
         )
 
 
+def _as_now(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A stored configuration with the keys that have come since, at their defaults."""
+    try:
+        return parse_config(stored, "").resolved()
+    except ConfigError:
+        return stored
+
+
 def needed_bytes(config: SearchConfig) -> int:
     """A generous guess of the disk that a search takes: a megabyte a trial (or ten with `keep: all`) and its caches."""
     per_trial = 10_000_000 if config.keep == "all" else 1_000_000
-    pixels = config.task.size**2 * config.task.channels
-    rows = sum(config.task.limit_rows.values()) or 100_000
-    return BASE_BYTES + per_trial * config.limits.trials + 2 * rows * pixels
+    task = config.task
+    row = 8 * task.max_length if task.input_kind == "text" else 2 * task.size**2 * task.channels
+    rows = sum(task.limit_rows.values()) or 100_000
+    return BASE_BYTES + per_trial * config.limits.trials + rows * row

@@ -35,6 +35,7 @@ class TrialRecord:
     teacher: str = ""  # sha256 of the reference file
     curve: tuple[Mapping[str, float], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)  # per phase
+    final_of: int | None = None  # number of the trial that this one distils in full
     same_as: int | None = None  # number of the equal candidate, for a duplicate
     notes: tuple[str, ...] = ()
     started: str = ""  # ISO 8601, UTC

@@ -7,17 +7,21 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 
 from hardware_targets import HardwareTarget
-from pipeline.artifact import sha256_of
+from pipeline.artifact import View, sha256_of, view_of
 from pipeline.config import SearchConfig
 from pipeline.errors import ConfigError, NothingFits
+from pipeline.finals import spreads
 from pipeline.findings import best_int8, find
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord, read_json, write_json
+from pipeline.report import FrontReport
+from pipeline.statistics import retention_low
 from pipeline.tasks import Task
 from pipeline.workspace import Workspace
 
@@ -35,7 +39,8 @@ def sealed_test(
     report = find(workspace, config)
     if not report.front_numbers:
         raise NothingFits("the front is empty, so there is nothing to score; let the search run longer")
-    numbers = list(dict.fromkeys([*report.front_numbers, *best_int8(report.records, report.quality)]))
+    finals = [record.number for record in report.complete if record.final_of is not None]
+    numbers = list(dict.fromkeys([*report.front_numbers, *best_int8(report.records, report.quality), *finals]))
     records = {record.number: record for record in report.records}
     missing = [number for number in numbers if not (workspace.trial(number) / "model.onnx").exists()]
     if missing:
@@ -54,6 +59,7 @@ def sealed_test(
         "front": list(report.front_numbers),
         "teacher": teacher,
         "trials": rows,
+        "finals": _finals(workspace, report, rows, teacher, task),
     }
     write_json(workspace.test_file, {**seal, "seal": _hash(seal)})
     return unsealed(workspace)
@@ -79,16 +85,35 @@ def _score(folder: Path, record: TrialRecord | None, task: Task, target: Hardwar
         raise ConfigError(
             f"{path} is not the file that was measured (its SHA-256 differs); niwaki rerun makes it again"
         )
-    logits = target.predict(path, task.feeds("test", _input_size(folder, record)))
+    logits = target.predict(path, task.feeds("test", _view(folder, record)))
     np.save(folder / "test_predictions.npy", logits.argmax(1).astype(np.int32))
     quality, intervals = quality_with_intervals(task.labels("test"), logits)
     return {"sha256": digest, "metrics": quality, "intervals": {name: list(pair) for name, pair in intervals.items()}}
 
 
-def _input_size(folder: Path, record: TrialRecord | None) -> int:
-    artifact = read_json(folder / "figures.json")["artifact"] if record is None else record.artifact
-    assert artifact is not None
-    return int(artifact["input_shape"][-1])
+def _finals(
+    workspace: Workspace, report: FrontReport, rows: Mapping[str, Any], teacher: Mapping[str, Any], task: Task
+) -> dict[str, Any]:
+    """By finalist: its finals, mean and spread of their quality, and the mean over the teacher's."""
+    labels, found = task.labels("test"), {}
+    for number, (finals, _, _) in spreads(report.records, report.quality).items():
+        values = [rows[str(final)]["metrics"][report.quality] for final in finals]
+        whole = teacher["metrics"][report.quality]
+        found[str(number)] = {
+            "trials": finals,
+            "mean": fmean(values),
+            "sd": stdev(values) if len(values) > 1 else None,
+            "of_teacher": fmean(values) / whole,
+        }
+        if report.quality == "accuracy":
+            answers = [np.load(workspace.trial(final) / "test_predictions.npy") for final in finals]
+            own = np.load(workspace.folder / "teacher" / "test_predictions.npy")
+            found[str(number)]["of_teacher_low"] = retention_low(labels, own, answers)
+    return found
+
+
+def _view(folder: Path, record: TrialRecord | None) -> View:
+    return view_of(read_json(folder / "figures.json")["artifact"] if record is None else record.artifact)
 
 
 def _hash(data: Any) -> str:

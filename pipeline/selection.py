@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from hardware_targets import HardwareTarget
+from pipeline.artifact import view_of
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord, read_json, write_json
 from pipeline.tasks import Task
@@ -25,8 +26,7 @@ def rescore(
         stored = folder / "selection.json"
         sha256 = (record.artifact or {}).get("sha256")
         if not (stored.exists() and read_json(stored)["sha256"] == sha256):
-            size = int((record.artifact or {})["input_shape"][-1])
-            logits = target.predict(folder / "model.onnx", task.feeds("selection", size))
+            logits = target.predict(folder / "model.onnx", task.feeds("selection", view_of(record.artifact)))
             np.save(folder / "selection_predictions.npy", logits.argmax(1).astype(np.int32))
             quality, intervals = quality_with_intervals(labels, logits)
             pairs = {name: list(pair) for name, pair in intervals.items()}

@@ -15,7 +15,7 @@ from pipeline.arrays import fresh, mapped
 from pipeline.errors import ConfigError
 from pipeline.tasks import Task
 from pipeline.teacher import Teacher
-from pipeline.training import Images
+from pipeline.training import Batch, in_row_order
 
 PLAIN, MIRRORED = "plain", "mirrored"
 
@@ -51,13 +51,13 @@ def teacher_targets(
     wanted = [("train", PLAIN), ("validation", PLAIN)]
     if "flip_shift" in task.augmentations:
         wanted.append(("train", MIRRORED))
-    identity = [teacher.sha256, teacher.classes, task.fingerprint, task.preprocessing(teacher.size)]
+    identity = [teacher.sha256, teacher.classes, task.fingerprint, task.preprocessing(teacher.view)]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     views = {}
     for split, view in wanted:
         folder = cache / "answers" / key / f"{split}-{view}"
         if not (folder / "logits.npy").exists():
-            progress(f"the teacher answers {task.rows(split)} {view} {split} images")
+            progress(f"the teacher answers {task.rows(split)} {view} {split} rows")
             _compute(teacher, task, split, view, folder)
         features = folder / "features.npy"
         views[split, view] = (mapped(folder / "logits.npy"), mapped(features) if features.exists() else None)
@@ -65,22 +65,27 @@ def teacher_targets(
 
 
 def _compute(teacher: Teacher, task: Task, split: str, view: str, folder: Path) -> None:
-    images = Images(task.pixels(split, teacher.size), task.mean, task.std)
-    logits, features = [], []
+    logits, features, rows = [], [], []
     teacher.module.to(memory_format=torch.channels_last)
-    for pixels in images.in_order():
-        pixels = pixels.flip(-1) if view == MIRRORED else pixels
-        answers, pooled = teacher.outputs(pixels.contiguous(memory_format=torch.channels_last))
+    for batch in task.batches(split, teacher.view).in_order():
+        answers, pooled = teacher.outputs(*_shown(batch, view))
+        rows.append(batch.rows.numpy())
         logits.append(answers.float().numpy())
         if pooled is not None:
             # Half precision suffices for a target that is standardised; its largest number is 65504.
             features.append(pooled.float().clamp(-65504, 65504).half().numpy())
     teacher.module.to(memory_format=torch.contiguous_format)
-    answers_all = np.concatenate(logits)
+    answers_all = in_row_order(logits, rows)
     if not np.isfinite(answers_all).all():
-        raise ConfigError(f"the teacher {teacher.place!r} gives NaN or infinite outputs on {split} images; use another")
+        raise ConfigError(f"the teacher {teacher.place!r} gives NaN or infinite outputs on {split} rows; use another")
     with fresh(folder) as beside:
         beside.mkdir()
         np.save(beside / "logits.npy", answers_all.astype(np.float32))
         if features:
-            np.save(beside / "features.npy", np.concatenate(features))
+            np.save(beside / "features.npy", in_row_order(features, rows))
+
+
+def _shown(batch: Batch, view: str) -> tuple[torch.Tensor, ...]:
+    """A batch's inputs, mirrored where that is the view; only images are, so they are the only input then."""
+    inputs = tuple(tensor.flip(-1) for tensor in batch.inputs) if view == MIRRORED else batch.inputs
+    return tuple(t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in inputs)

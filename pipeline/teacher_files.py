@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.tasks import Task
 
 # Files whose loading can run code that they contain.
 EXECUTABLE = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.msgpack")
@@ -65,7 +64,7 @@ def class_order(config: Any, classes: list[str], place: str) -> tuple[list[int] 
     names = [str(config.id2label[number]) for number in range(config.num_labels)]
     if names == classes:
         return None, ()
-    if len(names) == len(classes) and all(name == f"LABEL_{place}" for place, name in enumerate(names)):
+    if len(names) == len(classes) and all(name == f"LABEL_{number}" for number, name in enumerate(names)):
         return None, ("the teacher names no classes; its outputs are taken in the task's order",)
     plain = [name.casefold().strip() for name in names]
     wanted = [name.casefold().strip() for name in classes]
@@ -84,9 +83,9 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
 
 
-def read_processor(path: Path) -> dict[str, Any]:
+def read_processor(path: Path | None) -> dict[str, Any]:
     """The model's preprocessor_config.json; {} where it has none. Errors: ConfigError."""
-    if not path.is_file():
+    if path is None:
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -94,7 +93,7 @@ def read_processor(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not JSON: {error}; restore it, or remove it to use the task's values") from None
 
 
-def rescaling(processor: Mapping[str, Any], task: Task) -> tuple[Any, tuple[str, ...]]:
+def rescaling(processor: Mapping[str, Any], task: Any) -> tuple[Any, tuple[str, ...]]:
     """Scale and shift per channel from the task's normalisation to the model's, None where they agree."""
     if "image_mean" not in processor or processor.get("do_normalize") is False:
         return None, ()

@@ -1,14 +1,13 @@
 """The one training loop: teacher training, distillation and recovery after pruning all go through `fit`.
 
-It knows nothing of what is learned: `loss_fn` does. Pixels stay uint8 in memory and are shifted, mirrored and
-normalised batch by batch.
+It knows nothing of what is learned, `loss_fn` does, nor of what it is learned from: a task serves the batches.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,76 +16,30 @@ import torch
 from torch import nn
 
 from pipeline.errors import ConfigError, Failed
+from pipeline.tasks import Batches
 
 Precision = Literal["auto", "float32", "bf16"]
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 CLIP = 1.0  # largest norm of the gradient
+WIDE = 256  # a linear layer at least so wide gains by bf16
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised float32 pixels [B, C, S, S], the rows they come from int64 [B], and which were mirrored bool [B]."""
+    """What `forward` takes, the rows they come from int64 [B], and which were mirrored bool [B].
 
-    pixels: torch.Tensor
+    Images: (pixels,), normalised float32 [B, C, S, S]. Texts: (input_ids, attention_mask) int64 [B, T], padded to the
+    longest row of the batch, and token_type_ids as a third for pairs.
+    """
+
+    inputs: tuple[torch.Tensor, ...]
     rows: torch.Tensor
     mirrored: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Images:
-    """uint8 [N, C, S, S] pixels with their normalisation and augmentation, served in shuffled batches."""
-
-    pixels: np.ndarray
-    mean: Sequence[float]
-    std: Sequence[float]
-    augment: str = "none"  # none, shift, flip_shift
-    batch_size: int = 128
-
-    @property
-    def steps(self) -> int:
-        """Batches per epoch; a rest smaller than half a batch is left to the next shuffle."""
-        return max(1, round(len(self.pixels) / self.batch_size))
-
-    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
-        """One pass in random order; `generator` decides the order and every augmentation."""
-        source = torch.from_numpy(self.pixels)
-        order = torch.randperm(len(source), generator=generator)
-        for rows in order[: self.steps * self.batch_size].split(self.batch_size):
-            pixels, mirrored = augmented(source[rows], self.augment, generator)
-            yield Batch(self.normalised(pixels), rows, mirrored)
-
-    def in_order(self, batch_size: int = 256) -> Iterator[torch.Tensor]:
-        """Normalised pixels of all rows, as they are."""
-        for block in torch.from_numpy(self.pixels).split(batch_size):
-            yield self.normalised(block)
-
-    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
-        mean = torch.tensor(self.mean).view(-1, 1, 1)
-        std = torch.tensor(self.std).view(-1, 1, 1)
-        return (pixels.float() / 255 - mean) / std
-
-
-def augmented(pixels: torch.Tensor, augment: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """uint8 [B, C, S, S] shifted by up to 1/14 of the side each way (black comes in), and for `flip_shift` half of them
-    mirrored; and which were mirrored, bool [B]."""
-    mirrored = torch.zeros(len(pixels), dtype=torch.bool)
-    if augment == "none":
-        return pixels, mirrored
-    size = pixels.shape[-1]
-    if augment == "flip_shift":
-        mirrored = torch.rand(len(pixels), generator=generator) < 0.5
-        pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
-    reach = max(1, size // 14)
-    padded = nn.functional.pad(pixels, (reach,) * 4)
-    steps = torch.randint(0, 2 * reach + 1, (2, len(pixels), 1), generator=generator) + torch.arange(size)
-    sample = torch.arange(len(pixels))[:, None, None]
-    # Advanced indices on both sides of the channel slice put it last.
-    return padded[sample, :, steps[0][:, :, None], steps[1][:, None, :]].permute(0, 3, 1, 2), mirrored
-
-
 def fit(
     module: nn.Module,
-    images: Images,
+    batches: Batches,
     loss_fn: Callable[[Batch], torch.Tensor],
     *,
     epochs: int,
@@ -107,7 +60,7 @@ def fit(
     """
     optimizer = _optimizer(module, learning_rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)
-    steps, step = epochs * images.steps, 0
+    steps, step = epochs * batches.steps, 0
     low = pays_in_bf16(module) if precision == "auto" else precision == "bf16"
     module.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
@@ -115,7 +68,7 @@ def fit(
         for epoch in range(epochs):
             module.train()
             total = 0.0
-            for batch in images.epoch(generator):
+            for batch in batches.epoch(generator):
                 if deadline is not None and clock() > deadline:
                     raise Failed(f"time limit reached in epoch {epoch + 1} of {epochs}; raise it or train for less")
                 for group in optimizer.param_groups:
@@ -123,7 +76,7 @@ def fit(
                 total += _step(module, batch, loss_fn, optimizer, low, epoch)
                 step += 1
             module.eval()
-            on_epoch(epoch, total / images.steps)
+            on_epoch(epoch, total / batches.steps)
     module.to(memory_format=torch.contiguous_format)
 
 
@@ -135,9 +88,9 @@ def _step(
     low: bool,
     epoch: int,
 ) -> float:
-    pixels = batch.pixels.to(memory_format=torch.channels_last)
+    inputs = tuple(_channels_last(tensor) for tensor in batch.inputs)
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
-        loss = loss_fn(Batch(pixels, batch.rows, batch.mirrored))
+        loss = loss_fn(Batch(inputs, batch.rows, batch.mirrored))
     value = float(loss.detach())
     if not math.isfinite(value):
         raise Failed(f"diverged: the loss is {value} in epoch {epoch + 1}; lower the learning rate")
@@ -148,6 +101,10 @@ def _step(
     return value
 
 
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
 def schedule(step: int, steps: int) -> float:
     """Share of the peak learning rate at `step` of `steps`: a straight rise, then half a cosine down to nearly 0."""
     rise = max(1.0, WARM_UP * steps)
@@ -156,10 +113,22 @@ def schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, steps - rise)))
 
 
-def logits_of(module: nn.Module, images: Images, batch_size: int = 256) -> np.ndarray:
-    """float32 [N, K] outputs of a module in eval mode, for every row as it is."""
+def logits_of(module: nn.Module, batches: Batches, batch_size: int = 256) -> np.ndarray:
+    """float32 [N, K] outputs of a module in eval mode, for every row as it is, in the order of the rows."""
+    found, rows = [], []
     with torch.inference_mode():
-        return np.concatenate([module(pixels).float().numpy() for pixels in images.in_order(batch_size)])
+        for batch in batches.in_order(batch_size):
+            found.append(module(*batch.inputs).float().numpy())
+            rows.append(batch.rows.numpy())
+    return in_row_order(found, rows)
+
+
+def in_row_order(found: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> np.ndarray:
+    """The answers to batches put together, [N, ...], by the rows that the batches held."""
+    joined, places = np.concatenate(found), np.concatenate(rows)
+    ordered = np.empty_like(joined)
+    ordered[places] = joined
+    return ordered
 
 
 def computes_bf16() -> bool:
@@ -169,13 +138,21 @@ def computes_bf16() -> bool:
 
 
 def pays_in_bf16(module: nn.Module) -> bool:
-    """Whether training `module` here is faster under bf16 autocast: native bf16, and mostly plain convolutions."""
+    """Whether training `module` here is faster under bf16 autocast: native bf16, and mostly large dense products."""
     # Measured on 2 cores with avx512_bf16, batch 128, channels last, milliseconds per step float32 -> bf16: plain
     # convnets 60 -> 37, 193 -> 98 and a 49 M MACs ResNet 575 -> 196; depthwise-separable ones 38 -> 52 and 101 -> 92;
-    # a transformer of width 96 210 -> 294. Where the work is not plain convolution, the casts eat the gain.
-    dense = [m for m in module.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.kernel_size != (1, 1)]
-    share = sum(m.weight.numel() for m in dense) / max(1, sum(p.numel() for p in module.parameters()))
+    # a transformer of width 96 210 -> 294; a BERT of width 384 on 32 x 32 pieces 420 -> 190. Where the products are
+    # small, the casts eat the gain. Embeddings are looked up, not multiplied.
+    counted = sum(p.numel() for p in module.parameters())
+    counted -= sum(m.weight.numel() for m in module.modules() if isinstance(m, nn.Embedding))
+    share = sum(m.weight.numel() for m in module.modules() if _large_product(m)) / max(1, counted)
     return computes_bf16() and share > 0.5
+
+
+def _large_product(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.Linear):
+        return min(layer.in_features, layer.out_features) >= WIDE
+    return isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.kernel_size != (1, 1)
 
 
 def check_precision(precision: str) -> None:

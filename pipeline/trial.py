@@ -22,7 +22,8 @@ from pipeline.figures import device_metrics as figures_of
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord
 from pipeline.stages.distill import distill, gradient_batches, recover
-from pipeline.stages.export import export
+from pipeline.stages.export import Inputs, export
+from pipeline.stages.inherit import inherit
 from pipeline.stages.prune import prune
 from pipeline.stages.quantize import quantize
 from pipeline.student_files import save_student
@@ -36,6 +37,7 @@ Step = Callable[[str], None]
 # An untrained twin is measured before any epoch where a budget stands; training changes no shape, so what is over
 # its limit by more than this stays over it. The band covers the difference between two short measurements.
 SCREEN_MARGIN = 0.05
+SCREEN_S = 3.0
 
 
 def run_trial(number: int, candidate: Candidate, bench: Workbench, step: Step = lambda _: None) -> TrialRecord:
@@ -119,7 +121,15 @@ def _trained(
     with clock("distill"):
         step("distilling")
         student, _ = distill(
-            student, bench.task, bench.targets, settings, seed=seed, deadline=deadline, on_epoch=on_epoch
+            student,
+            bench.task,
+            bench.targets,
+            settings,
+            seed=seed,
+            teacher=bench.inner_teacher,
+            rows=bench.rows,
+            deadline=deadline,
+            on_epoch=on_epoch,
         )
     pruning = candidate.section("prune")
     if pruning.get("ratio", 0):
@@ -134,22 +144,40 @@ def _trained(
                 settings,
                 epochs=int(pruning["recovery_epochs"]),
                 seed=seed,
+                teacher=bench.inner_teacher,
+                rows=bench.rows,
                 deadline=deadline,
                 on_epoch=on_epoch,
             )
     return student
 
 
-def build(candidate: Candidate, bench: Workbench) -> TorchArtifact:
-    """The untrained student of a candidate, its weights drawn from the candidate's seed."""
+def build(candidate: Candidate, bench: Workbench, *, inherited: bool = True) -> TorchArtifact:
+    """The untrained student of a candidate: drawn from the candidate's seed, then inherited where its family does."""
     import torch
 
     family = bench.families[candidate.student]
-    shape = family.shape(candidate.section(candidate.student), bench.image_input)
+    architecture = candidate.section(candidate.student)
+    shape = family.shape(architecture, bench.input)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(candidate.seed)
         module = family.build(shape)
+        if family.inherits and inherited:
+            _inherit(module, shape, str(architecture["init"]), bench)
     return TorchArtifact(module, family.name, shape)
+
+
+def _inherit(module: Any, shape: Mapping[str, Any], how: str, bench: Workbench) -> None:
+    teacher = bench.teacher.module
+    inherit(
+        module,
+        shape,
+        teacher.model,
+        how=how,  # type: ignore[arg-type]
+        importance=bench.importance() if how in ("importance", "projection") else None,
+        kept_pieces=bench.task.kept_pieces(bench.task.view(shape)),
+        order=teacher.order.tolist() if teacher.reordered else None,
+    )
 
 
 def _pruned(student: TorchArtifact, candidate: Candidate, bench: Workbench, trained: bool = True) -> TorchArtifact:
@@ -174,8 +202,7 @@ def _pruned(student: TorchArtifact, candidate: Candidate, bench: Workbench, trai
 
 def export_student(student: TorchArtifact, bench: Workbench, folder: Path) -> OnnxArtifact:
     """The student as a 32-bit ONNX file, its outputs compared with torch's."""
-    size = int(student.shape["input_size"])
-    return export(student.module, (1, bench.task.channels, size, size), folder / "float32.onnx")
+    return export(student.module, Inputs.of(bench.task, bench.task.view(student.shape)), folder / "float32.onnx")
 
 
 def quantized(plain: OnnxArtifact, candidate: Candidate, bench: Workbench, out: Path) -> OnnxArtifact:
@@ -193,7 +220,7 @@ def quantized(plain: OnnxArtifact, candidate: Candidate, bench: Workbench, out: 
     return made
 
 
-def device_figures(artifact: OnnxArtifact, bench: Workbench) -> Measurement:
+def device_figures(artifact: OnnxArtifact, bench: Workbench, seconds: float | None = None) -> Measurement:
     """Latency, energy and memory of a file on the target, interleaved with the study's frozen reference."""
     return bench.target.measure(
         artifact.path,
@@ -201,6 +228,7 @@ def device_figures(artifact: OnnxArtifact, bench: Workbench) -> Measurement:
         bench.reference.path,
         bench.timing_feeds(bench.reference),
         seed=bench.config.seed,
+        seconds=seconds,
     )
 
 
@@ -209,12 +237,12 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
     limits = {name: limit for name, limit in bench.config.budget.items() if name not in bench.chance}
     if not limits:
         return
-    twin = build(candidate, bench)
+    twin = build(candidate, bench, inherited=False)  # weights change no figure of the device
     if candidate.section("prune").get("ratio", 0):
         twin = _pruned(twin, candidate, bench, trained=False)
     shipped = quantized(export_student(twin, bench, folder), candidate, bench, folder / "untrained.onnx")
     try:
-        metrics = device_metrics(device_figures(shipped, bench), shipped, bench)
+        metrics = device_metrics(device_figures(shipped, bench, SCREEN_S), shipped, bench)
     finally:
         shipped.path.unlink(missing_ok=True)
     over = {name: value for name, value in budget.violations(limits, metrics).items() if value > SCREEN_MARGIN}

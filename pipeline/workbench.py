@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -15,17 +16,21 @@ import hardware_targets
 import search_spaces
 from hardware_targets import HardwareTarget, Measurement
 from pipeline import tasks
-from pipeline.artifact import OnnxArtifact, sha256_of
+from pipeline.artifact import OnnxArtifact, View, sha256_of
 from pipeline.config import SearchConfig
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.figures import device_metrics
+from pipeline.importance import stored_importance
 from pipeline.quality import better_than_chance, quality_with_intervals
 from pipeline.record import read_json, write_json
-from pipeline.stages.export import export
-from pipeline.teacher import Teacher, load_teacher, teacher_folder, train_teacher
+from pipeline.stages._own_bert import own
+from pipeline.stages.export import Inputs, export
+from pipeline.stages.inherit import unsupported
+from pipeline.teacher import Teacher, kind_of, load_teacher, teacher_folder
 from pipeline.teacher_cache import TeacherTargets, teacher_targets
+from pipeline.teacher_training import REPORT, train_teacher
 from pipeline.workspace import Workspace
-from search_spaces import ImageInput, SearchSpace
+from search_spaces import SearchSpace, TaskInput
 
 Step = Callable[[str], None]
 
@@ -44,7 +49,7 @@ class Workbench:
     targets: TeacherTargets
     target: HardwareTarget
     space: SearchSpace
-    image_input: ImageInput
+    input: TaskInput
     families: Mapping[str, Any]
     reference: OnnxArtifact  # the teacher's own file: every ratio is against it
     teacher_latency_ms: float  # frozen at the study's start
@@ -52,33 +57,48 @@ class Workbench:
     teacher_intervals: Mapping[str, tuple[float, float]]
     teacher_measurement: Mapping[str, Any]
     chance: Mapping[str, float]  # quality of always answering the commonest class
-    _preprocessing: dict[int, float] = field(default_factory=dict)
+    in_full: bool = False  # finalists learn from every row
+    _inner: dict[str, Any] = field(default_factory=dict)
+    _preprocessing: dict[str, float] = field(default_factory=dict)
 
     def feeds(self, split: str, artifact: OnnxArtifact, limit: int | None = None) -> Path:
-        return self.task.feeds(split, artifact.input_shape[-1], limit)
+        return self.task.feeds(split, artifact.view, limit)
 
     def timing_feeds(self, artifact: OnnxArtifact) -> Path:
         """The frozen list of inputs that everything is timed on."""
         return self.feeds("validation", artifact, min(TIMED_INPUTS, self.task.rows("validation")))
 
     def calibration(self, artifact: OnnxArtifact) -> Any:
-        """Training inputs for static quantization, at the artifact's size."""
+        """Training inputs for static quantization, as the artifact reads them."""
         rows = min(CALIBRATION_INPUTS, self.task.rows("train"))
         return hardware_targets.load_feeds(self.feeds("train", artifact, rows))
 
     def preprocessing_ms(self, artifact: OnnxArtifact) -> float:
-        """Median time to turn one stored image into the model's input, on this machine; measured once per size."""
-        size = artifact.input_shape[-1]
-        if size not in self._preprocessing:
-            self._preprocessing[size] = preprocessing_ms(self.task, size)
-        return self._preprocessing[size]
+        """Median time to turn one stored row into the model's input, on this machine; measured once per view."""
+        key = json.dumps(dict(artifact.view), sort_keys=True)
+        if key not in self._preprocessing:
+            self._preprocessing[key] = preprocessing_ms(self.task, artifact.view)
+        return self._preprocessing[key]
 
     def example(self, shape: Mapping[str, Any]) -> Any:
-        """One batch-1 input in torch for a student of this shape."""
-        import torch
+        """What `forward` of a student of this shape takes: one row of validation."""
+        return next(iter(self.task.batches("validation", self.task.view(shape)).in_order(1))).inputs
 
-        size = int(shape["input_size"])
-        return torch.zeros(1, self.task.channels, size, size)
+    @property
+    def rows(self) -> float:
+        """Share of the training rows that a student learns from."""
+        return 1.0 if self.in_full else self.config.trials.rows
+
+    def inner_teacher(self) -> Any:
+        """The teacher in its students' module, for terms that look inside it. Errors: ConfigError if it is no BERT."""
+        if "teacher" not in self._inner:
+            module = self.teacher.module
+            self._inner["teacher"] = own(module.model, module.order.tolist() if module.reordered else None)
+        return self._inner["teacher"]
+
+    def importance(self) -> Any:
+        """What matters in the teacher's weights, measured when it is first asked for; see pipeline.stages.inherit."""
+        return stored_importance(self.teacher, self.task, self.workspace.cache)
 
 
 def prepare_task(config: SearchConfig, workspace: Workspace) -> tasks.Task:
@@ -94,36 +114,63 @@ def prepare_teacher(
     if wanted.path is not None:
         return load_teacher(wanted.path, task, size=wanted.size, trust_remote_code=wanted.trust_remote_code)
     assert wanted.train is not None
-    size = wanted.size or config.task.size
-    folder = teacher_folder(workspace.root, config.name, wanted.train, task.fingerprint, size)
-    if not (folder / "niwaki_teacher.json").exists():
-        train_teacher(wanted.train, task, folder, size=size, progress=step)
-    return load_teacher(str(folder), task, size=size)
+    folder, view = trained_folder(config, workspace, task)
+    if not (folder / REPORT).exists():
+        train_teacher(wanted.train, task, folder, view=view, progress=step)
+    return load_teacher(str(folder), task, size=view.get("input_size"))
+
+
+def trained_folder(config: SearchConfig, workspace: Workspace, task: tasks.Task) -> tuple[Path, View]:
+    """Where the teacher that this configuration trains is kept, and how it reads a row."""
+    assert config.teacher.train is not None
+    view = kind_of(task).view_for_training(task, config.teacher.size)
+    return teacher_folder(workspace.root, config.name, config.teacher.train, task.fingerprint, view), view
 
 
 def prepare_target(config: SearchConfig) -> HardwareTarget:
     """The device that measures, and the certainty that energy can be had as the user asked for it."""
     try:
-        target = hardware_targets.load(config.target.name, threads=config.target.threads)
+        target = hardware_targets.load(
+            config.target.name, threads=config.target.threads, seconds=config.target.seconds, **config.target.options
+        )
     except hardware_targets.TargetError as error:
         raise ConfigError(str(error)) from None
     if reason := target.unavailable():
         raise Unavailable(f"target {config.target.name!r} cannot be used: {reason}")
-    if "energy_mj" in (*config.objectives, *config.budget) and config.energy == "measured":
+    wanted = "energy_mj" in (*config.objectives, *config.budget) and config.energy == "measured"
+    if wanted and not energy_kind(target).startswith("measured"):
         raise Unavailable(
-            f"energy is asked for but nothing on {config.target.name!r} measures it: no reader for an energy counter "
-            "is there yet. Accept a model with `energy: modelled`, or name `objectives:` without energy_mj"
+            f"energy is asked for but nothing on {config.target.name!r} measures it (niwaki doctor says why). "
+            "Accept a model with `energy: modelled`, or name `objectives:` without energy_mj"
         )
     return target
 
 
-def prepare_space(config: SearchConfig, task: tasks.Task) -> tuple[SearchSpace, ImageInput]:
-    """The user's space for this task's images. Errors: ConfigError."""
-    image_input = ImageInput(channels=task.channels, size=task.size, classes=len(task.classes))
+def energy_kind(target: HardwareTarget) -> str:
+    """Of the energy figures that a target will give, as far as it can say beforehand."""
+    say = getattr(target, "energy_kind", None)
+    return str(say()) if say is not None else "unknown"
+
+
+def prepare_space(config: SearchConfig, task: tasks.Task) -> tuple[SearchSpace, TaskInput]:
+    """The user's space for what this task gives. Errors: ConfigError."""
+    given = task.task_input()
     try:
-        return search_spaces.load(config.space, input=image_input, augmentations=task.augmentations), image_input
+        return search_spaces.load(config.space, input=given, augmentations=task.augmentations), given
     except search_spaces.SpaceError as error:
         raise ConfigError(str(error)) from None
+
+
+def prepare_families(space: SearchSpace, teacher: Teacher) -> dict[str, search_spaces.Family]:
+    """The families for the space's kind of input. Errors: ConfigError where one cannot inherit from the teacher."""
+    families = {name: search_spaces.load_family(name) for name in search_spaces.families(space.input.kind)}
+    for name in families.keys() & space.students.keys():
+        # what is built afresh takes nothing from the teacher but its sizes
+        if not families[name].inherits or space.students[name].axes["init"].values() == ("random",):
+            continue
+        if reason := unsupported(teacher.module.model.config):
+            raise ConfigError(f"student {name!r} cannot inherit from this teacher: {reason}")
+    return families
 
 
 def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: None) -> Workbench:
@@ -131,9 +178,10 @@ def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: N
     target = prepare_target(config)
     step("reading the data")
     task = prepare_task(config, workspace)
-    space, image_input = prepare_space(config, task)
+    space, given = prepare_space(config, task)
     step("loading the teacher")
     teacher = prepare_teacher(config, workspace, task, step)
+    families = prepare_families(space, teacher)
     step("computing the teacher's answers once")
     targets = teacher_targets(teacher, task, workspace.cache, progress=step)
     labels = task.labels("validation")
@@ -143,7 +191,6 @@ def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: N
     reference, frozen = _reference(workspace, task, teacher, target, config)
     measurement = Measurement.from_json(frozen["measurement"])
     chance, _ = quality_with_intervals(labels, _majority(task, labels))
-    families = {name: search_spaces.load_family(name) for name in search_spaces.families()}
     return Workbench(
         config=config,
         workspace=workspace,
@@ -152,7 +199,7 @@ def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: N
         targets=targets,
         target=target,
         space=space,
-        image_input=image_input,
+        input=given,
         families=families,
         reference=reference,
         teacher_latency_ms=measurement.latency.median_ms,
@@ -163,13 +210,13 @@ def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: N
     )
 
 
-def preprocessing_ms(task: tasks.Task, size: int) -> float:
-    """Median milliseconds from a stored image to the model's input at `size`, on this machine, one image at a time."""
-    images = task.raw_images("validation", 50)
+def preprocessing_ms(task: tasks.Task, view: View) -> float:
+    """Median milliseconds from a row as it is stored to the model's input, on this machine, one row at a time."""
+    rows = task.raw("validation", 50)
     spent = []
-    for image in [*images, *images, *images]:
+    for row in [*rows, *rows, *rows]:
         begin = time.perf_counter()
-        task.preprocess(image, size)
+        task.preprocess(row, view)
         spent.append((time.perf_counter() - begin) * 1000)
     return statistics.median(spent)
 
@@ -186,19 +233,18 @@ def _reference(
     """The teacher's ONNX file with its figures, made and measured once, then frozen for the whole study."""
     folder = workspace.folder / "teacher"
     path, stored = folder / "model.onnx", folder / "figures.json"
-    shape = (1, task.channels, teacher.size, teacher.size)
     if stored.exists() and path.exists():
         frozen = dict(read_json(stored))
         if frozen["teacher"] == teacher.sha256 and frozen["sha256"] == sha256_of(path):
-            return OnnxArtifact(path=path, **_artifact_fields(frozen["artifact"])), frozen
+            return OnnxArtifact.from_json(frozen["artifact"], path), frozen
         raise ConfigError(
             f"the teacher of search {config.name!r} has changed since its first trial, and every ratio is against it; "
             "give the search another `name:`, or put the old teacher back"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    artifact = export(teacher.module, shape, path)
-    feeds = task.feeds("validation", teacher.size, None)
-    timing = task.feeds("validation", teacher.size, min(TIMED_INPUTS, task.rows("validation")))
+    artifact = export(teacher.module, Inputs.of(task, teacher.view), path)
+    feeds = task.feeds("validation", teacher.view, None)
+    timing = task.feeds("validation", teacher.view, min(TIMED_INPUTS, task.rows("validation")))
     measurement = target.measure(path, timing, path, timing, seed=config.seed)
     logits = target.predict(path, feeds)
     quality, intervals = quality_with_intervals(task.labels("validation"), logits)
@@ -209,7 +255,7 @@ def _reference(
         artifact,
         ratio=1.0,  # the yardstick itself; what it measured against itself stays in `measurement`
         teacher_latency_ms=measurement.latency.median_ms,
-        preprocessing_ms=preprocessing_ms(task, teacher.size),
+        preprocessing_ms=preprocessing_ms(task, teacher.view),
     )
     frozen = {
         "teacher": teacher.sha256,
@@ -221,8 +267,3 @@ def _reference(
     }
     write_json(stored, frozen)
     return artifact, frozen
-
-
-def _artifact_fields(data: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: value for name, value in data.items() if name != "path"}
-    return {**fields, "input_shape": tuple(fields["input_shape"])}

@@ -6,7 +6,8 @@ This room knows no task, no device and no sampler; it imports torch only when a 
 from search_spaces.candidate import Candidate, Scalar
 from search_spaces.compression import SCHEMES
 from search_spaces.dimension import TrialLike
-from search_spaces.family import Family, ImageInput, PrunePlan, families, load_family
+from search_spaces.family import Family, PrunePlan, families, load_family
+from search_spaces.inputs import ImageInput, TaskInput, TextInput
 from search_spaces.reading import available, load
 from search_spaces.recipes import recipes
 from search_spaces.space import IDENTITY, SearchSpace
@@ -22,6 +23,8 @@ __all__ = [
     "Scalar",
     "SearchSpace",
     "SpaceError",
+    "TaskInput",
+    "TextInput",
     "TrialLike",
     "available",
     "families",

@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ImageInput:
-    """What a family must know of the task: colour channels, side of the square input in pixels, number of classes."""
-
-    channels: int
-    size: int
-    classes: int
-
-
-@dataclass(frozen=True)
 class PrunePlan:
     """What pruning must know of a module.
 
@@ -40,24 +31,35 @@ class PrunePlan:
 class Family(Protocol):
     """One way to build students; only `build`, `shape_of` and `prune_plan` may import torch.
 
-    A module that it builds has forward(pixels float32 [N, C, S, S]) -> logits [N, classes], features(pixels) -> [N, D]
-    (pooled, what the classifier reads) and an attribute `classifier` (nn.Linear).
+    A module that it builds has forward(*inputs) -> logits [N, classes], features(*inputs) -> [N, D] (pooled, what the
+    classifier reads) and an attribute `classifier` (nn.Linear). Inputs of images: pixels float32 [N, C, S, S]; of
+    texts: input_ids int64 [N, T], and optionally attention_mask and token_type_ids, likewise.
     """
 
     name: str
+    input_kind: str  # image or text; a space offers only the families of its task's kind
+    inherits: bool  # whether its students begin with weights of the teacher, see pipeline.stages.inherit
     schemes: tuple[str, ...]  # the quantization schemes that make sense for it
     prunable: bool
 
-    def dimensions(self, input: ImageInput) -> dict[str, Dimension]:
+    # `input` is the TaskInput of the family's own kind.
+    def dimensions(self, input: Any) -> dict[str, Dimension]:
         """Axes of the architecture, each with finitely many values. Errors: SpaceError if the input has no student."""
         ...
 
-    def refuses(self, architecture: Mapping[str, Scalar], input: ImageInput) -> str | None:
+    def refuses(self, architecture: Mapping[str, Scalar], input: Any) -> str | None:
         """Why this combination of values cannot be built, or None."""
         ...
 
-    def shape(self, architecture: Mapping[str, Scalar], input: ImageInput) -> dict[str, Any]:
-        """Plain JSON that says every size; has `family`, `input_size`, `channels` and `classes`."""
+    def shape(self, architecture: Mapping[str, Scalar], input: Any) -> dict[str, Any]:
+        """Plain JSON that says every size; has `family` and `classes`, and what `Task.view` reads.
+
+        That is `input_size` of images (and `channels`), `max_length` and `vocabulary_kind` of texts.
+        """
+        ...
+
+    def aligned(self, architecture: Mapping[str, Scalar], input: Any) -> bool:
+        """Whether this student reads the very pieces that the teacher reads, so that their states can be compared."""
         ...
 
     def build(self, shape: Mapping[str, Any]) -> nn.Module:
@@ -73,9 +75,10 @@ class Family(Protocol):
         ...
 
 
-def families() -> list[str]:
-    """Names of the student families; nothing is imported."""
-    return sorted(path.stem for path in (Path(__file__).parent / "students").glob("[!_]*.py"))
+def families(kind: str | None = None) -> list[str]:
+    """Names of the student families, all or those for one kind of input; without a kind nothing is imported."""
+    names = sorted(path.stem for path in (Path(__file__).parent / "students").glob("[!_]*.py"))
+    return names if kind is None else [name for name in names if load_family(name).input_kind == kind]
 
 
 def load_family(name: str) -> Family:

@@ -12,12 +12,14 @@ import yaml
 from search_spaces import compression
 from search_spaces.candidate import Scalar
 from search_spaces.dimension import Choice, Dimension, Fixed
-from search_spaces.family import Family, ImageInput, families, load_family
+from search_spaces.family import Family, families, load_family
+from search_spaces.inputs import TaskInput
 from search_spaces.space import IDENTITY, SearchSpace, Student
 from search_spaces.values import SpaceError, near
 
 _PRESETS = Path(__file__).parent / "presets"
 _SHARED = ("distill", "prune", "quantize")
+_DEFAULT = {"text": "text"}  # what `default` means for a kind of input; `default` itself is for images
 
 
 def available() -> list[str]:
@@ -25,17 +27,18 @@ def available() -> list[str]:
     return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
 
 
-def load(space: str | Path | Mapping[str, Any], *, input: ImageInput, augmentations: Sequence[str]) -> SearchSpace:
+def load(space: str | Path | Mapping[str, Any], *, input: TaskInput, augmentations: Sequence[str]) -> SearchSpace:
     """A space by preset name, YAML path or mapping, for one task.
 
     A mapping starts from its `preset` (`default` if it names none) and replaces single axes of it: a scalar fixes, a
-    list is a choice, low/high(/step/log) a range, all within the bounds declared beside the code. Errors: SpaceError.
+    list is a choice, low/high(/step/log) a range, all within the bounds declared beside the code. Only families of the
+    input's kind are offered. Errors: SpaceError.
     """
-    plain = _merged(space if isinstance(space, Mapping) else _named(space))
-    names = _students(plain.pop("students", [*families(), IDENTITY]))
+    plain = _merged(space if isinstance(space, Mapping) else _named(space), input.kind)
+    names = _students(plain.pop("students", [*families(input.kind), IDENTITY]), input.kind)
     scheme_named = "scheme" in plain.get("quantize", {})
     shared = {
-        "distill": _narrowed("distill", compression.distill(augmentations), plain.pop("distill", {})),
+        "distill": _narrowed("distill", compression.distill(input.kind, augmentations), plain.pop("distill", {})),
         "prune": _narrowed("prune", compression.prune(), plain.pop("prune", {})),
         "quantize": _narrowed("quantize", compression.quantize(), plain.pop("quantize", {})),
     }
@@ -65,12 +68,12 @@ def _read(path: Path) -> dict[str, Any]:
     return plain
 
 
-def _merged(space: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(space: Mapping[str, Any], kind: str) -> dict[str, Any]:
     preset = space.get("preset", "default")
     if preset not in available():
         raise SpaceError(f"preset: no space named {preset!r}{near(str(preset), available())}")
     known = ("preset", "students", *families(), *_SHARED)
-    plain = _read(_PRESETS / f"{preset}.yaml")
+    plain = _read(_PRESETS / f"{_DEFAULT.get(kind, preset) if preset == 'default' else preset}.yaml")
     for key, value in space.items():
         if key not in known:
             raise SpaceError(f"unknown key {key!r} in the space{near(str(key), known)}")
@@ -79,12 +82,13 @@ def _merged(space: Mapping[str, Any]) -> dict[str, Any]:
         elif not isinstance(value, Mapping):
             raise SpaceError(f"{key}: {value!r} is not a mapping of axes; give e.g. `{key}: {{axis: value}}`")
         else:
+            _check_kind(key, kind)
             plain[key] = {**plain.get(key, {}), **value}
     plain.pop("preset", None)
     return plain
 
 
-def _students(raw: Any) -> list[str]:
+def _students(raw: Any, kind: str) -> list[str]:
     names = raw if isinstance(raw, list | tuple) else [raw]
     known = [*families(), IDENTITY]
     if not names:
@@ -92,7 +96,18 @@ def _students(raw: Any) -> list[str]:
     for name in names:
         if name not in known:
             raise SpaceError(f"students: no student named {name!r}{near(str(name), known)}")
+        _check_kind(name, kind)
     return list(dict.fromkeys(names))
+
+
+def _check_kind(name: str, kind: str) -> None:
+    if name not in families() or load_family(name).input_kind == kind:
+        return
+    others = ", ".join([*families(kind), IDENTITY])
+    raise SpaceError(
+        f"{name} reads {load_family(name).input_kind}s and the task gives {kind}s; take it out, "
+        f"or name another preset or other students: {others}"
+    )
 
 
 def _narrowed(section: str, axes: Mapping[str, Dimension], raw: Mapping[str, Any]) -> dict[str, Dimension]:
@@ -108,7 +123,7 @@ def _narrowed(section: str, axes: Mapping[str, Dimension], raw: Mapping[str, Any
     return narrow
 
 
-def _student(name: str, raw: Mapping[str, Any], scheme: Dimension, input: ImageInput) -> Student:
+def _student(name: str, raw: Mapping[str, Any], scheme: Dimension, input: TaskInput) -> Student:
     if name == IDENTITY:
         return Student({}, (), False, scheme)
     family = load_family(name)
@@ -119,10 +134,21 @@ def _student(name: str, raw: Mapping[str, Any], scheme: Dimension, input: ImageI
             f"quantize.scheme: {scheme} leaves {name} none of its own, {', '.join(family.schemes)}; "
             f"add one of them or take {name} out of `students`"
         )
-    return Student(axes, _architectures(family, axes, input), family.prunable, _scheme(schemes))
+    architectures = _architectures(family, axes, input)
+    return Student(
+        axes, architectures, family.prunable, _scheme(schemes), _unaligned(family, axes, architectures, input)
+    )
 
 
-def _architectures(family: Family, axes: Mapping[str, Dimension], input: ImageInput) -> tuple[tuple[Scalar, ...], ...]:
+def _unaligned(
+    family: Family, axes: Mapping[str, Dimension], rows: tuple[tuple[Scalar, ...], ...], input: TaskInput
+) -> frozenset[tuple[Scalar, ...]]:
+    if not compression.ALIGNED:
+        return frozenset()
+    return frozenset(row for row in rows if not family.aligned(dict(zip(axes, row, strict=True)), input))
+
+
+def _architectures(family: Family, axes: Mapping[str, Dimension], input: TaskInput) -> tuple[tuple[Scalar, ...], ...]:
     listed = [dimension.values() for dimension in axes.values()]
     rows = itertools.product(*(values for values in listed if values is not None))
     reasons: dict[tuple[Scalar, ...], str | None] = {

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from search_spaces.candidate import Candidate, Scalar
-from search_spaces.compression import PER_CHANNEL_SCHEMES, SCHEMES
+from search_spaces.compression import ALIGNED, PER_CHANNEL_SCHEMES, SCHEMES, applies
 from search_spaces.dimension import Choice, Dimension, Fixed, TrialLike
-from search_spaces.family import ImageInput
+from search_spaces.inputs import TaskInput
 
 IDENTITY = "identity"
 
@@ -25,19 +25,28 @@ class _Outside(Exception):
 
 @dataclass(frozen=True)
 class Student:
-    """The part of a space that belongs to one student; `architectures` are the combinations its family can build."""
+    """The part of a space that belongs to one student; `architectures` are the combinations its family can build.
+
+    Those in `unaligned` read other pieces than the teacher, and learn nothing that is compared piece by piece.
+    """
 
     axes: Mapping[str, Dimension]
     architectures: tuple[tuple[Scalar, ...], ...]  # in the order of `axes`
     prunable: bool
     scheme: Dimension
+    unaligned: frozenset[tuple[Scalar, ...]] = frozenset()
+
+    def terms(self, architecture: Mapping[str, Scalar], axes: Mapping[str, Dimension]) -> dict[str, Dimension]:
+        """Those of the distillation's `axes` that this architecture can learn by; its axes without prefix."""
+        row = tuple(architecture[axis] for axis in self.axes)
+        return {name: axis for name, axis in axes.items() if name not in ALIGNED or row not in self.unaligned}
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """What can be tried for one task; plain data, built by `search_spaces.load`."""
 
-    input: ImageInput
+    input: TaskInput
     students: Mapping[str, Student]
     distill: Mapping[str, Dimension]
     prune: Mapping[str, Dimension]
@@ -100,11 +109,11 @@ class SearchSpace:
             kinds = len(self.per_channel.values() or ())
             count = sum(kinds if scheme in PER_CHANNEL_SCHEMES else 1 for scheme in schemes)
             if name != IDENTITY:
-                shared = [_count(axis) for axis in self.distill.values()]
                 pruned = self._pruned_count() if student.prunable else 1
-                if pruned is None or None in shared:
+                taught = self._taught_count(student)
+                if pruned is None or taught is None:
                     return None
-                count *= len(student.architectures) * pruned * math.prod(number or 0 for number in shared)
+                count *= pruned * taught
             total += count
         return total
 
@@ -128,8 +137,12 @@ class SearchSpace:
         flat: dict[str, Scalar] = {"student": name}
         if name != IDENTITY:
             flat.update(_architecture(name, student, choose))
-            for axis, dimension in self.distill.items():
-                flat[f"distill.{axis}"] = choose(f"distill.{axis}", f"distill.{axis}", dimension)
+            architecture = {axis: flat[f"{name}.{axis}"] for axis in student.axes}
+            taught: dict[str, Scalar] = {}
+            for axis, dimension in student.terms(architecture, self.distill).items():
+                if applies(axis, taught):
+                    taught[axis] = choose(f"distill.{axis}", f"distill.{axis}", dimension)
+            flat.update({f"distill.{axis}": value for axis, value in taught.items()})
             if student.prunable:
                 flat.update(self._pruning(choose))
         scheme = choose("quantize.scheme", f"quantize.scheme@{name}", student.scheme)
@@ -144,6 +157,14 @@ class SearchSpace:
             for axis in ("criterion", "round_to", "recovery_epochs"):
                 flat[f"prune.{axis}"] = choose(f"prune.{axis}", f"prune.{axis}", self.prune[axis])
         return flat
+
+    def _taught_count(self, student: Student) -> int | None:
+        """Pairs of an architecture and the ways to distil it."""
+        if any(_count(dimension) is None for dimension in self.distill.values()):
+            return None
+        every = _ways(self.distill)
+        fewer = _ways({axis: dimension for axis, dimension in self.distill.items() if axis not in ALIGNED})
+        return (len(student.architectures) - len(student.unaligned)) * every + len(student.unaligned) * fewer
 
     def _pruned_count(self) -> int | None:
         counts = {axis: _count(dimension) for axis, dimension in self.prune.items()}
@@ -168,6 +189,18 @@ def _architecture(name: str, student: Student, choose: _Choose) -> dict[str, Sca
         flat[f"{name}.{axis}"] = value
         rows = tuple(row for row in rows if row[place] == value)
     return flat
+
+
+def _ways(axes: Mapping[str, Dimension]) -> int:
+    """Combinations of finitely many values, an axis that means nothing beside the others left out."""
+    deciding = ("hidden_weight", "attention_weight", "relation_weight", "hidden_of", "first_stage")
+    free = math.prod(len(axis.values() or ()) for name, axis in axes.items() if name not in deciding)
+    chosen: list[dict[str, Scalar]] = [{}]
+    for name in (axis for axis in axes if axis in deciding):
+        values = axes[name].values() or ()
+        meant = [{**one, name: value} for one in chosen if applies(name, one) for value in values]
+        chosen = meant + [one for one in chosen if not applies(name, one)]
+    return free * len(chosen)
 
 
 def _count(dimension: Dimension) -> int | None:

@@ -23,7 +23,7 @@ DOORS = {
     "optuna": {"pipeline/search/study.py"},
     "mlflow": {"pipeline/tracking.py"},
     "torch_pruning": {"pipeline/stages/prune.py"},
-    "transformers": {"pipeline/teacher.py"},
+    "transformers": {"pipeline/teacher_hub.py"},
     "datasets": {"pipeline/tasks/_sources.py"},
     "plotly": {"pipeline/report_charts.py", "pipeline/report_page.py"},
     "typer": {"pipeline/cli.py"},

@@ -27,6 +27,10 @@ from search_spaces import compression
 
 REPO = Path(__file__).parent.parent
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]
+INPUTS: dict[str, search_spaces.TaskInput] = {
+    "image": search_spaces.ImageInput(channels=3, size=32, classes=10),
+    "text": search_spaces.TextInput(2, 128, 30522, 9000, 1, layers=6, width=384, heads=12, ff=1536),
+}
 CONFIGURATION = REPO / "docs" / "configuration.md"
 LARGEST_PICTURE_BYTES = 300_000
 ROOMS = ("hardware_targets", "search_spaces", "pipeline")
@@ -121,8 +125,8 @@ def test_yaml_blocks_are_parts_of_a_configuration(page: Path) -> None:
         if "objectives" in data and data["task"].get("metric") not in data["objectives"]:
             data["task"] = {**data["task"], "metric": data["objectives"][0]}
         config = parse_config(data, page.name)
-        image = search_spaces.ImageInput(channels=3, size=32, classes=10)
-        search_spaces.load(config.space, input=image, augmentations=config.task.augmentations)
+        given = INPUTS[config.task.input_kind]
+        search_spaces.load(config.space, input=given, augmentations=config.task.augmentations)
 
 
 def model_fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -180,12 +184,13 @@ def test_samplers_recipes_schemes_and_kinds() -> None:
 
 
 def test_every_axis_of_a_space_is_documented() -> None:
-    image = search_spaces.ImageInput(channels=3, size=32, classes=10)
     sections: dict[str, Any] = {
-        name: search_spaces.load_family(name).dimensions(image) for name in search_spaces.families()
+        name: search_spaces.load_family(name).dimensions(given)
+        for kind, given in INPUTS.items()
+        for name in search_spaces.families(kind)
     }
     sections |= {
-        "distill": compression.distill(["none"]),
+        "distill": {**compression.distill("image", ["none"]), **compression.distill("text", ["none"])},
         "prune": compression.prune(),
         "quantize": compression.quantize(),
     }

@@ -98,7 +98,7 @@ class _Loop:
 
     def run(self) -> SearchResult:
         begin, repeats = self.now(), 0
-        spent_before = sum(sum(record.seconds.values()) for record in self.records)
+        spent_before = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
         while not (reason := self._limit(self.now() - begin + spent_before, repeats)):
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
             repeats = repeats + 1 if record.same_as is not None else 0
@@ -205,7 +205,7 @@ class _Loop:
     def _limit(self, spent_s: float, repeats: int) -> str | None:
         """Why the search ends now, or None."""
         limits = self.config.limits
-        done = sum(record.counts for record in self.records)
+        done = sum(record.counts for record in self.records if record.final_of is None)
         if done >= limits.trials:
             return f"{done} trials are done (limits.trials)"
         if limits.hours is not None and spent_s >= limits.hours * 3600:

@@ -63,6 +63,11 @@ def trials(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False)
 
 
+def count(study: optuna.Study) -> int:
+    """How many trials the study has, whatever became of them."""
+    return len(trials(study))
+
+
 def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list[float] | None]:
     """State and values to tell, so that this study's sampler learns the most from the record."""
     if record.end in ("complete", "duplicate") and all(name in record.metrics for name in config.objectives):
@@ -157,6 +162,12 @@ def _frozen(record: TrialRecord | None, config: SearchConfig, space: SearchSpace
         user_attrs=noted,
         constraints=constraints(record),
     )
+
+
+def add(study: optuna.Study, record: TrialRecord, config: SearchConfig, space: SearchSpace) -> None:
+    """A trial that nobody asked the study for; where the study lost some, the next start puts all of them back."""
+    if count(study) == record.number:
+        study.add_trial(_frozen(record, config, space))
 
 
 def note_candidate(trial: optuna.Trial, candidate: Candidate) -> None:

@@ -1,5 +1,6 @@
-"""A student learns from labels and from the teacher: soft targets (Hinton, Vinyals and Dean 2015, arXiv 1503.02531)
-and hidden states through a learned projection (Romero et al. 2014, FitNets, arXiv 1412.6550).
+"""A student learns from labels and from the teacher: soft targets (Hinton, Vinyals and Dean 2015, arXiv 1503.02531),
+hidden states through a learned projection (Romero et al. 2014, FitNets, arXiv 1412.6550), and, for encoders of texts,
+the inner terms of `encoder_guide`.
 
 Every term of the loss is divided by what a student scores that ignores its input, so that each is 1 at the start of
 learning and a weight means the same at any temperature, number of classes and feature size.
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,10 @@ from torch import nn
 
 from pipeline.artifact import TorchArtifact
 from pipeline.errors import Refused
-from pipeline.tasks import Task
+from pipeline.stages.encoder_guide import SCALE_BATCHES, Guide, Shares
+from pipeline.tasks import Batches, Task
 from pipeline.teacher_cache import MIRRORED, TeacherTargets
-from pipeline.training import Batch, Images, fit, logits_of
+from pipeline.training import Batch, fit, logits_of
 
 Scalar = bool | int | float | str
 Row = Mapping[str, float]
@@ -30,19 +33,25 @@ RECOVERY_RATE = 0.3  # of the distillation's learning rate: the weights are near
 
 @dataclass(frozen=True)
 class Weights:
-    """Shares of the three terms; they sum to 1."""
+    """Shares of the terms; with those inside the guide they sum to 1. `inner` is what one unit of its weights is."""
 
     soft: float
     hard: float
     hidden: float
+    inner: float
 
     @classmethod
     def of(cls, settings: Mapping[str, Scalar]) -> Weights:
-        """From `soft_weight`, `hard_weight`, `hidden_weight`; an absent one is 0. Errors: Refused if all are 0."""
+        """From `soft_weight`, `hard_weight` and so on; an absent one is 0. Errors: Refused if all are 0."""
+        shares = Shares.of(settings)
         raw = [float(settings.get(f"{name}_weight", 0.0)) for name in ("soft", "hard", "hidden")]
-        if min(raw) < 0 or sum(raw) <= 0:
+        if shares.hidden > 0:
+            raw[2] = 0.0  # these hidden states are compared by the guide
+        inner = [shares.hidden, shares.attention, shares.relation]
+        total = sum(raw) + sum(inner)
+        if min(*raw, *inner) < 0 or total <= 0:
             raise Refused(f"loss weights {raw} (soft, hard, hidden) leave nothing to learn; one must be above 0")
-        return cls(*(value / sum(raw) for value in raw))
+        return cls(*(value / total for value in raw), 1 / total)
 
 
 def distill(
@@ -52,16 +61,20 @@ def distill(
     settings: Mapping[str, Scalar],
     *,
     seed: int,
+    teacher: Callable[[], nn.Module] | None = None,
+    rows: float = 1.0,
     deadline: float | None = None,
     on_epoch: Callable[[Row], None] = lambda _: None,
 ) -> tuple[TorchArtifact, list[Row]]:
     """Train the student in place for `settings["epochs"]`; returns it and its curve.
 
-    A row of the curve: epoch (from 1), loss, rung_accuracy (the torch model on validation), seconds since the start.
-    `on_epoch(row)` may raise to stop. Errors: Refused where a term cannot be had; Failed on divergence or time limit.
+    `teacher()` is the teacher in a module of the student's own kind; it is asked for only where an inner term is
+    wanted. `rows` is the share of the training rows to learn from, the same ones in every trial. A row of the curve:
+    epoch (from 1), loss, rung_accuracy (the torch model on validation), seconds since the start. `on_epoch(row)` may
+    raise to stop. Errors: Refused where a term cannot be had; Failed on divergence or time limit.
     """
     epochs, rate = int(settings["epochs"]), float(settings["learning_rate"])
-    return _learn(artifact, task, targets, settings, epochs, rate, seed, deadline, on_epoch)
+    return _learn(artifact, task, targets, settings, epochs, rate, seed, deadline, on_epoch, teacher, rows)
 
 
 def recover(
@@ -72,6 +85,8 @@ def recover(
     *,
     epochs: int,
     seed: int,
+    teacher: Callable[[], nn.Module] | None = None,
+    rows: float = 1.0,
     deadline: float | None = None,
     on_epoch: Callable[[Row], None] = lambda _: None,
 ) -> tuple[TorchArtifact, list[Row]]:
@@ -79,7 +94,8 @@ def recover(
     if epochs == 0:
         return artifact, []
     rate = RECOVERY_RATE * float(settings["learning_rate"])
-    return _learn(artifact, task, targets, settings, epochs, rate, seed + 1, deadline, on_epoch)
+    settings = {name: value for name, value in settings.items() if name != "first_stage"}
+    return _learn(artifact, task, targets, settings, epochs, rate, seed + 1, deadline, on_epoch, teacher, rows)
 
 
 def gradient_batches(
@@ -93,18 +109,18 @@ def gradient_batches(
 ) -> Callable[[nn.Module], None]:
     """A function that adds to a module's gradients those of the soft and hard terms on a few training batches.
 
-    It is what the Taylor criterion of pruning reads. The hidden term is left out: its projection is gone by then.
+    It is what the Taylor criterion of pruning reads. The other terms are left out: their projections are gone by then.
     """
-    kept = {name: value for name, value in settings.items() if name != "hidden_weight"}
+    kept = {name: settings[name] for name in ("temperature", "soft_weight", "hard_weight") if name in settings}
     if not any(float(kept.get(name, 0)) > 0 for name in ("soft_weight", "hard_weight")):
         kept["soft_weight"] = 1.0
     loss = Loss(task, targets, kept)
-    images = _images(artifact, task, "train", "none")
+    served = _batches(artifact, task, "train")
 
     def accumulate(module: nn.Module) -> None:
         generator = torch.Generator().manual_seed(seed)
-        for _, batch in zip(range(batches), images.epoch(generator), strict=False):
-            loss(module(batch.pixels).float(), None, batch).backward()
+        for _, batch in zip(range(batches), served.epoch(generator), strict=False):
+            loss(module(*batch.inputs).float(), None, batch).backward()
 
     return accumulate
 
@@ -187,18 +203,23 @@ class HiddenTargets:
 
 
 class _Learner(nn.Module):
-    """The student, and the projection that is trained with it and thrown away."""
+    """The student, and the projections that are trained with it and thrown away."""
 
-    def __init__(self, student: nn.Module, features: int | None) -> None:
+    def __init__(self, student: nn.Module, features: int | None, guide: Guide | None) -> None:
         super().__init__()
-        self.student = student
+        self.student, self.guide = student, guide
         self.projection = nn.Linear(student.classifier.in_features, features) if features else None
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Logits, projected features where they are a term, and the inner terms where there are any."""
+        if self.guide is not None:
+            states = self.student.states(*batch.inputs)
+            pooled, inner = states.pooled, self.guide(states, batch)
+            return states.logits.float(), self.projection and self.projection(pooled).float(), inner
         if self.projection is None:
-            return self.student(pixels).float(), None
-        pooled = self.student.features(pixels)
-        return self.student.classifier(pooled).float(), self.projection(pooled).float()
+            return self.student(*batch.inputs).float(), None, None
+        pooled = self.student.features(*batch.inputs)
+        return self.student.classifier(pooled).float(), self.projection(pooled).float(), None
 
 
 def _learn(
@@ -211,6 +232,8 @@ def _learn(
     seed: int,
     deadline: float | None,
     on_epoch: Callable[[Row], None],
+    teacher: Callable[[], nn.Module] | None,
+    rows: float,
 ) -> tuple[TorchArtifact, list[Row]]:
     augment = str(settings.get("augment", "none"))
     if augment == "flip_shift" and not targets.mirrored:
@@ -218,13 +241,19 @@ def _learn(
     loss = Loss(task, targets, settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        learner = _Learner(artifact.module, len(loss.hidden.alive) if loss.hidden else None)
-    held_out, labels = _images(artifact, task, "validation", "none"), task.labels("validation")
+        guide = _guide(artifact, task, settings, teacher)
+        learner = _Learner(artifact.module, len(loss.hidden.alive) if loss.hidden else None, guide)
+    # TinyBERT's two stages: what is inside first, the answers after it
+    first = round(float(settings.get("first_stage", 0.0)) * epochs) if guide is not None else 0
+    held_out, labels = _batches(artifact, task, "validation"), task.labels("validation")
     begin, curve = time.monotonic(), list[Row]()
 
     def loss_fn(batch: Batch) -> torch.Tensor:
-        logits, projected = learner(batch.pixels)
-        return loss(logits, projected, batch)
+        logits, projected, inner = learner(batch)
+        if inner is None or (first and len(curve) >= first):
+            return loss(logits, projected, batch)
+        inner = loss.weights.inner * inner
+        return inner if first else inner + loss(logits, projected, batch)
 
     def after(epoch: int, mean_loss: float) -> None:
         right = logits_of(artifact.module, held_out).argmax(1) == labels
@@ -235,7 +264,7 @@ def _learn(
 
     fit(
         learner,
-        _images(artifact, task, "train", augment),
+        _batches(artifact, task, "train", augment, rows),
         loss_fn,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -247,11 +276,20 @@ def _learn(
     return artifact, curve
 
 
-def _images(artifact: TorchArtifact, task: Task, split: str, augment: str) -> Images:
-    size = int(artifact.shape["input_size"])
-    # Some 30 steps an epoch at least, or a small data set would hardly be learned from; 128 fills two cores.
-    batch_size = max(32, min(128, task.rows(split) // 30))
-    return Images(task.pixels(split, size), task.mean, task.std, augment, batch_size)
+def _guide(
+    artifact: TorchArtifact, task: Task, settings: Mapping[str, Scalar], teacher: Callable[[], nn.Module] | None
+) -> Guide | None:
+    shares = Shares.of(settings)
+    if not shares.any:
+        return None
+    if teacher is None or "taken" not in artifact.shape:
+        raise Refused("hidden states, attention and relations are taught to encoders of texts only; set them to 0")
+    shown = _batches(artifact, task, "train").epoch(torch.Generator().manual_seed(0))
+    return Guide(artifact.module, teacher(), artifact.shape["taken"], shares, islice(shown, SCALE_BATCHES))
+
+
+def _batches(artifact: TorchArtifact, task: Task, split: str, augment: str = "none", rows: float = 1.0) -> Batches:
+    return task.batches(split, task.view(artifact.shape), augment, share=rows)
 
 
 def _views(targets: TeacherTargets, read: Callable[..., Any]) -> list[torch.Tensor]:

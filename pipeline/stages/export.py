@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,45 +15,86 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.arrays import fresh
-from pipeline.artifact import OnnxArtifact, sha256_of
+from pipeline.artifact import OnnxArtifact, View, sha256_of
 from pipeline.errors import Failed
 from pipeline.stages._quiet import quiet
+from pipeline.tasks import InputSpec, Task
 
 OPSET = 17
-INPUT, OUTPUT = "pixels", "logits"
+OUTPUT = "logits"
 TOLERANCE = 1e-3
-TRIALS = 4  # random inputs compared, besides those given
+TRIALS = 4  # inputs compared
 
-# Both exporters announce their own future; tracing also doubts every shape that Python looks at, but ours are fixed.
+# Both exporters announce their own future; tracing also doubts every shape that Python looks at: images' are fixed,
+# and an output that is wrong at another length is found by comparison.
 ANNOUNCEMENTS = (
     "You are using the legacy TorchScript-based ONNX export",
     "The feature will be removed",
     "Converting a tensor to a Python",
     ".*LeafSpec.* is deprecated",
+    "# The axis name",
 )
 
+Tensors = tuple[torch.Tensor, ...]
 
-def export(
-    module: nn.Module,
-    input_shape: Sequence[int],
-    path: Path,
-    *,
-    tolerance: float = TOLERANCE,
-    examples: np.ndarray | None = None,
-) -> OnnxArtifact:
-    """Write `module` as 32-bit ONNX for one input of `input_shape` (1, C, S, S), and compare it with torch.
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an exported file takes, and on what it is compared with torch; batch 1, in the order of `specs`.
+
+    `example` is a typical input, on which operations are counted. Where no `others` are given, seeded noise is taken.
+    """
+
+    specs: tuple[InputSpec, ...]
+    example: Tensors
+    view: View = field(default_factory=dict)
+    others: Sequence[Tensors] = ()
+
+    @classmethod
+    def of(cls, task: Task, view: View) -> Inputs:
+        """As a task has them."""
+        return cls(task.io(), task.example(view), view, task.examples(view, TRIALS))
+
+    @property
+    def names(self) -> list[str]:
+        return [spec.name for spec in self.specs]
+
+    @property
+    def dynamic(self) -> dict[str, dict[int, str]]:
+        return {spec.name: dict(spec.dynamic) for spec in self.specs if spec.dynamic}
+
+    def compared(self) -> list[Tensors]:
+        """The inputs on which torch and the file are compared: the given ones, or noise."""
+        if self.others:
+            return [self.example, *self.others]
+        generator = torch.Generator().manual_seed(0)
+        return [tuple(torch.randn(t.shape, generator=generator) for t in self.example) for _ in range(TRIALS)]
+
+
+class ByName(nn.Module):  # type: ignore[misc]
+    """Calls a module with positional tensors under the names of the file's inputs: a text's mask is left out there."""
+
+    def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.module, self.names = module, tuple(names)
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.module(**dict(zip(self.names, tensors, strict=True)))
+        return logits
+
+
+def export(module: nn.Module, inputs: Inputs, path: Path, *, tolerance: float = TOLERANCE) -> OnnxArtifact:
+    """Write `module` as 32-bit ONNX for `inputs`, and compare it with torch on them.
 
     The tracing exporter goes first, for teacher and students alike: its files were 15 % faster in onnxruntime than the
-    newer exporter's, which is the fallback. An output may differ by `tolerance` plus `tolerance` of its size, on seeded
-    noise and on `examples` float32 [N, C, S, S]. Errors: Failed.
+    newer exporter's, which is the fallback. An output may differ by `tolerance` plus `tolerance` of its size, on
+    seeded noise or on the given inputs. Errors: Failed.
     """
-    shape = tuple(int(side) for side in input_shape)
     module = module.eval().float()
-    noise = torch.randn((TRIALS, *shape[1:]), generator=torch.Generator().manual_seed(0))
-    inputs = noise if examples is None else torch.cat([noise, torch.from_numpy(np.asarray(examples, dtype=np.float32))])
+    callable_ = module if len(inputs.specs) == 1 else ByName(module, inputs.names).eval()
     with fresh(path) as beside:
-        exporter = _write(module, inputs[:1], beside)
-        difference, allowed = _compare(module, inputs, beside, tolerance)
+        exporter = _write(callable_, inputs, beside)
+        difference, allowed = _compare(callable_, inputs, beside, tolerance)
         if not difference <= allowed:
             raise Failed(
                 f"the exported file answers differently from torch: by {difference:.3g} where {allowed:.3g} is allowed "
@@ -59,10 +102,10 @@ def export(
             )
     return OnnxArtifact(
         path=path,
-        input_name=INPUT,
-        input_shape=shape,
+        inputs=tuple(inputs.names),
+        view=dict(inputs.view),
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        macs=count_macs(module, shape),
+        macs=count_macs(callable_, inputs.example),
         precision="none",
         exporter=exporter,
         sha256=sha256_of(path),
@@ -70,44 +113,67 @@ def export(
     )
 
 
-def count_macs(module: nn.Module, input_shape: Sequence[int]) -> int:
-    """Multiply-accumulates of one inference: convolutions, matrix products and attention."""
+def count_macs(module: nn.Module, example: Tensors) -> int:
+    """Multiply-accumulates of one inference on `example`: convolutions, matrix products and attention.
+
+    A text's figure is that of a typical text, the task's example of median length.
+    """
     # The counter knows no formula for the CPU's fused attention; the plain kernel is two products that it does count.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(tuple(input_shape)))
+        module(*example)
     return int(counter.get_total_flops()) // 2
 
 
-def _write(module: nn.Module, example: torch.Tensor, path: Path) -> str:
+def _write(module: nn.Module, inputs: Inputs, path: Path) -> str:
     causes = []
-    exporters: dict[str, Callable[[nn.Module, torch.Tensor, Path], None]] = {"tracing": _traced, "dynamo": _dynamo}
+    exporters: Mapping[str, Callable[[nn.Module, Inputs, Path], None]] = {"tracing": _traced, "dynamo": _dynamo}
     for name, exporter in exporters.items():
         try:
             with quiet(*ANNOUNCEMENTS):
-                exporter(module, example, path)
+                exporter(module, inputs, path)
             return name
         except Exception as error:  # what an exporter cannot do it says in an exception of any kind
             causes.append(f"{name}: {(str(error).strip().splitlines() or [type(error).__name__])[0][:200]}")
     raise Failed(f"the model cannot be exported to ONNX. {'; '.join(causes)}")
 
 
-def _traced(module: nn.Module, example: torch.Tensor, path: Path) -> None:
+def _traced(module: nn.Module, inputs: Inputs, path: Path) -> None:
     torch.onnx.export(
-        module, (example,), str(path), dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT]
+        module,
+        inputs.example,
+        str(path),
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=inputs.names,
+        output_names=[OUTPUT],
+        dynamic_axes=inputs.dynamic,
     )
 
 
-def _dynamo(module: nn.Module, example: torch.Tensor, path: Path) -> None:
-    names = {"input_names": [INPUT], "output_names": [OUTPUT]}
-    torch.onnx.export(module, (example,), str(path), dynamo=True, external_data=False, verbose=False, **names)
+def _dynamo(module: nn.Module, inputs: Inputs, path: Path) -> None:
+    axes: tuple[Any, ...] = tuple(dict(spec.dynamic) or None for spec in inputs.specs)
+    torch.onnx.export(
+        module,
+        inputs.example,
+        str(path),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        input_names=inputs.names,
+        output_names=[OUTPUT],
+        # a module that takes any number of tensors has them under one name
+        dynamic_shapes=((axes,) if isinstance(module, ByName) else axes) if any(axes) else None,
+    )
 
 
-def _compare(module: nn.Module, inputs: torch.Tensor, path: Path, tolerance: float) -> tuple[float, float]:
+def _compare(module: nn.Module, inputs: Inputs, path: Path, tolerance: float) -> tuple[float, float]:
     """The worst difference, and what was allowed at that place."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rows = inputs.compared()
     with torch.inference_mode():
-        wanted = np.concatenate([module(row[None]).numpy() for row in inputs])
-    found = np.concatenate([session.run([OUTPUT], {INPUT: row[None].numpy()})[0] for row in inputs])
+        wanted = np.concatenate([module(*row).numpy() for row in rows])
+    feeds = [{name: tensor.numpy() for name, tensor in zip(inputs.names, row, strict=True)} for row in rows]
+    found = np.concatenate([session.run([OUTPUT], feed)[0] for feed in feeds])
     if found.shape != wanted.shape:
         return float("inf"), tolerance
     difference = np.abs(found - wanted)

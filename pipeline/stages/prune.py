@@ -38,13 +38,13 @@ def prune(
     ratio: float,
     criterion: Criterion,
     round_to: int,
-    example: Tensor,
+    example: Tensor | tuple[Tensor, ...],
     gradient_batches: Callable[[nn.Module], None] | None,
 ) -> tuple[TorchArtifact, PruneReport]:
     """A smaller student without `ratio` of each layer's channels, heads or neurons; the given one stays as it is.
 
-    Sizes are rounded down to multiples of `round_to`, never below it; at least one head stays. `example` is one input
-    batch [N, C, S, S]. Criterion: `magnitude` ranks by the group's L2 norm, `taylor` by |weight x gradient| (Molchanov
+    Sizes are rounded down to multiples of `round_to`, never below it; at least one head stays. `example` is what
+    `forward` takes. Criterion: `magnitude` ranks by the group's L2 norm, `taylor` by |weight x gradient| (Molchanov
     et al. 2019, CVPR), with gradients accumulated by `gradient_batches(module)`. The result is rebuilt from its own
     shape. Errors: Refused when nothing can be removed.
     """
@@ -81,7 +81,7 @@ def kept_heads(heads: int, ratio: float) -> int:
 
 
 def _remove(
-    module: nn.Module, family: Family, ratio: float, criterion: Criterion, round_to: int, example: Tensor
+    module: nn.Module, family: Family, ratio: float, criterion: Criterion, round_to: int, example: Any
 ) -> dict[str, tuple[int, ...]]:
     plan = family.prune_plan(module)
     # verbose: it warns of parameters that no layer owns; families keep theirs by ignoring what is added to them

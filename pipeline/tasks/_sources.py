@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pipeline.config import DataConfig, TaskConfig
 from pipeline.errors import ConfigError, Unavailable, near
+from pipeline.tasks._columns import Cell, Cells, first_line, present
+from pipeline.tasks._image_cells import decoded, digits, image_cells
 
 PREFIXES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 READERS = {".parquet": "from_parquet", ".csv": "from_csv", ".arrow": "from_file"}
@@ -23,40 +25,44 @@ READERS = {".parquet": "from_parquet", ".csv": "from_csv", ".arrow": "from_file"
 
 @dataclass(frozen=True)
 class Rows:
-    """One split as its source has it, no image decoded.
-
-    `encoded(rows)` yields for each of these row numbers an image file's bytes, or uint8 [H, W]; None for an empty
-    cell.
-    """
+    """One split as its source has it; `cells(rows)` yields what is to be classified, row by row, nothing decoded."""
 
     split: str
     labels: Sequence[Any]
     names: Sequence[str] | None  # of labels 0, 1, 2, ... where the data set declares them
-    encoded: Callable[[np.ndarray], Iterator[bytes | np.ndarray | None]]
+    cells: Cells
 
     def images(self, rows: np.ndarray) -> Iterator[Image.Image]:
-        """Decoded images in the order of `rows`. Errors: ConfigError naming the row."""
-        for row, value in zip(rows, self.encoded(rows), strict=True):
-            yield _decoded(value, int(row), self.split)
+        """Decoded images in the order of `rows`, where the cells are images. Errors: ConfigError naming the row."""
+        for row, value in zip(rows, self.cells(rows), strict=True):
+            yield decoded(value, int(row), self.split)
 
     def digest(self) -> str:
-        """Hex SHA-256 over every label and every encoded image."""
+        """Hex SHA-256 over every label and every cell."""
         found = hashlib.sha256()
-        for label, value in zip(self.labels, self.encoded(np.arange(len(self.labels))), strict=True):
-            data = b"" if value is None else bytes(value)
+        for label, value in zip(self.labels, self.cells(np.arange(len(self.labels))), strict=True):
+            data = _bytes(value)
             found.update(f"{label}:{len(data)}:".encode())
             found.update(data)
         return found.hexdigest()
 
 
+def _bytes(value: Cell) -> bytes:
+    if isinstance(value, tuple):
+        return json.dumps(value).encode()
+    return b"" if value is None else bytes(value)
+
+
 Source = Mapping[str, Callable[[], Rows]]  # train, and validation and test where there are any; a call opens the split
+# From a table (datasets.Dataset), its split, the task and the table's folder to what one row holds; checks the columns.
+Reader = Callable[[Any, str, TaskConfig, Path], Cells]
 
 
-def open_source(config: TaskConfig, cache: Path) -> Source:
+def open_source(config: TaskConfig, cache: Path, reader: Reader = image_cells) -> Source:
     """The splits that `config.data` has, none of them read yet. Errors: ConfigError, Unavailable."""
     data = config.data
     if data.source == "sklearn":
-        return {"train": lambda: _digits(data)}
+        return {"train": lambda: Rows("train", *digits(data))}
     places = _files(data) if data.source == "folder" else _hub_splits(data)
     if "train" not in places:
         raise ConfigError(
@@ -64,11 +70,11 @@ def open_source(config: TaskConfig, cache: Path) -> Source:
             "Name a file train.parquet, or say which it is: `splits: {train: NAME}`"
         )
     read = _read_files if data.source == "folder" else _read_hub
-    return {split: _opener(read, data, place, split, config, cache) for split, place in places.items()}
 
+    def opener(split: str, place: Any) -> Callable[[], Rows]:
+        return lambda: _rows(read(data, place, cache / "datasets"), split, config, _folder_of(place), reader)
 
-def _opener(read: Callable[..., Any], data: DataConfig, place: Any, split: str, config: TaskConfig, cache: Path) -> Any:
-    return lambda: _rows(read(data, place, cache / "datasets"), split, config, _folder_of(place))
+    return {split: opener(split, place) for split, place in places.items()}
 
 
 def _files(data: DataConfig) -> dict[str, list[Path]]:
@@ -163,21 +169,15 @@ def _hub(data: DataConfig) -> Iterator[None]:
             yield
     except FileNotFoundError as error:  # datasets' DatasetNotFoundError is one
         raise ConfigError(
-            f"data set {data.name!r} is not on the hub, or is private: {_first_line(error)}; check `task.data.name`"
+            f"data set {data.name!r} is not on the hub, or is private: {first_line(error)}; check `task.data.name`"
         ) from error
     except OSError as error:
         raise Unavailable(
-            f"data set {data.name!r} cannot be fetched: {_first_line(error)}. "
+            f"data set {data.name!r} cannot be fetched: {first_line(error)}. "
             "Check the connection, or give a local copy: `data: {source: folder, path: ...}`"
         ) from error
     except ValueError as error:
-        raise ConfigError(
-            f"data set {data.name!r} cannot be opened: {_first_line(error)}; check `task.data`"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+        raise ConfigError(f"data set {data.name!r} cannot be opened: {first_line(error)}; check `task.data`") from error
 
 
 @contextmanager
@@ -200,75 +200,11 @@ def _quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _rows(table: Any, split: str, config: TaskConfig, folder: Path) -> Rows:
+def _rows(table: Any, split: str, config: TaskConfig, folder: Path, reader: Reader) -> Rows:
     """Rows of a `datasets.Dataset`, its columns checked."""
-    for key, column in (("image", config.image), ("label", config.label)):
-        if column not in table.column_names:
-            raise ConfigError(
-                f"{split} has no column {column!r}{near(column, table.column_names)}. Name the column in `task.{key}`"
-            )
+    present(table, split, "label", config.label)
     if len(table) == 0:
         raise ConfigError(f"{split} is empty: it has its columns but no row; give a file with rows")
-    kind = str(table.with_format("arrow")[:1].schema.field(config.image).type)
-    if not kind.startswith(("struct<bytes", "binary", "large_binary", "string", "large_string")):
-        raise ConfigError(
-            f"column {config.image!r} of {split} holds {kind}, not images; images are encoded files or their paths. "
-            "Name the right column in `task.image`"
-        )
-    plain = table.select_columns([config.image]).with_format("arrow")
+    cells = reader(table, split, config, folder)
     labels = table.with_format("arrow").select_columns([config.label])[:].column(config.label).to_pylist()
-    names = getattr(table.features[config.label], "names", None)
-
-    def encoded(rows: np.ndarray) -> Iterator[bytes | None]:
-        for batch in plain.select(rows).iter(512):
-            for value in batch.column(config.image).to_pylist():
-                yield _file_bytes(value, folder)
-
-    return Rows(split, labels, names, encoded)
-
-
-def _file_bytes(value: Any, folder: Path) -> bytes | None:
-    """The image file in one cell: its bytes, a path relative to the table's folder, or a mapping with either."""
-    if isinstance(value, dict):
-        value = value["bytes"] if value.get("bytes") is not None else value.get("path")
-    if value is None or isinstance(value, bytes):
-        return value
-    try:
-        return (folder / value).read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"image {value!r} cannot be read from {folder}: {error.strerror}; "
-            "paths in the image column are relative to the file that holds them"
-        ) from None
-
-
-def _decoded(value: bytes | np.ndarray | None, row: int, split: str) -> Image.Image:
-    if value is None:
-        raise ConfigError(f"row {row} of {split} has no image: the cell is empty; drop the row or add its image")
-    if isinstance(value, np.ndarray):
-        return Image.fromarray(value)
-    try:
-        image = Image.open(io.BytesIO(value))
-        image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise ConfigError(
-            f"the image in row {row} of {split} cannot be decoded: {_first_line(error)}; mend the file or drop the row"
-        ) from error
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these to white
-        raise ConfigError(
-            f"the image in row {row} of {split} has more than 8 bits per channel (Pillow mode {image.mode!r}); "
-            "store it with 8 bits, scaled as you want it"
-        )
-    return image
-
-
-def _digits(data: DataConfig) -> Rows:
-    """scikit-learn's bundled handwritten digits: 1797 images of 8 x 8 with 17 grey levels, stretched to 0..255."""
-    from sklearn.datasets import load_digits
-
-    if data.name != "digits":
-        raise ConfigError(f"scikit-learn brings no images named {data.name!r}{near(str(data.name), ['digits'])}")
-    bunch = load_digits()
-    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
-    labels = [int(value) for value in bunch.target]
-    return Rows("train", labels, [str(name) for name in bunch.target_names], lambda rows: iter(images[rows]))
+    return Rows(split, labels, getattr(table.features[config.label], "names", None), cells)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.candidate import Scalar
 from search_spaces.dimension import Choice, Dimension, Range
-from search_spaces.family import ImageInput, PrunePlan
+from search_spaces.family import PrunePlan
+from search_spaces.inputs import ImageInput
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +24,8 @@ class Family:
     """
 
     name = "convnet"
+    input_kind = "image"
+    inherits = False
     # integer convolutions need calibrated activations: weight-only and dynamic schemes leave convolutions as they are
     # or slow them down
     schemes = ("none", "fp16", "static_int8")
@@ -62,6 +65,9 @@ class Family:
             "stem": width,
             "stages": [[channels] * depth for channels in wide],
         }
+
+    def aligned(self, architecture: Mapping[str, Scalar], input: ImageInput) -> bool:  # noqa: ARG002
+        return False  # its maps are not the teacher's
 
     def build(self, shape: Mapping[str, Any]) -> nn.Module:
         from search_spaces.students._convnet_module import ConvNet

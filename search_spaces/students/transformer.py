@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.candidate import Scalar
 from search_spaces.compression import SCHEMES
 from search_spaces.dimension import Choice, Dimension, Range
-from search_spaces.family import ImageInput, PrunePlan
+from search_spaces.family import PrunePlan
+from search_spaces.inputs import ImageInput
 from search_spaces.values import SpaceError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Family:
     """
 
     name = "transformer"
+    input_kind = "image"
+    inherits = False
     schemes = SCHEMES
     prunable = True
 
@@ -62,6 +65,9 @@ class Family:
             "head_width": int(architecture["head_width"]),
             "layers": [dict(layer) for _ in range(int(architecture["layers"]))],
         }
+
+    def aligned(self, architecture: Mapping[str, Scalar], input: ImageInput) -> bool:  # noqa: ARG002
+        return False  # its maps are not the teacher's
 
     def build(self, shape: Mapping[str, Any]) -> nn.Module:
         from search_spaces.students._transformer_module import Transformer

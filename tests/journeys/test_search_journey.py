@@ -186,7 +186,7 @@ def test_pick_predict_and_the_sealed_test(searched, tmp_path: Path) -> None:
 
     workspace = Workspace(home.root, "small")
     task = prepare_task(config_of(workspace), workspace)
-    images = np.stack([np.asarray(image) for image in task.raw_images("test", task.rows("test"))])
+    images = np.stack([np.asarray(image) for image in task.raw("test", task.rows("test"))])
     np.save(tmp_path / "rows.npy", images)
     outsider = outside(OUTSIDER, str(home.folder / "picked"), str(tmp_path / "rows.npy"), cwd=tmp_path)
     assert outsider.returncode == 0, outsider.stderr

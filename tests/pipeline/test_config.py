@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,6 +11,8 @@ import yaml
 from pipeline.config import differences, load_config, parse_config
 from pipeline.errors import ConfigError
 from pipeline.metrics import METRICS, QUALITY, text
+from pipeline.preflight import recipes, same_search
+from pipeline.workspace import Workspace
 
 GOOD = {
     "name": "x",
@@ -60,3 +63,41 @@ def test_the_metric_table_is_consistent() -> None:
     assert text("speedup", 12.345) == "12.3x"
     assert text("accuracy", 0.91666) == "0.9167"
     assert text("size_mb", 12345.0) == "12345 MB"
+
+
+TEXT: dict[str, Any] = {
+    "name": "x",
+    "task": {"kind": "text_classification", "data": {"source": "folder", "path": "d"}},
+    "teacher": {"path": "t"},
+}
+
+
+def test_the_tokenizer_is_the_teacher_s_unless_it_is_named() -> None:
+    assert parse_config(TEXT, "x").task.tokenizer == "t"
+    tuned = {**TEXT, "teacher": {"train": {"from_checkpoint": "c"}}}
+    assert parse_config(tuned, "x").task.tokenizer == "c"
+    named = {**TEXT, "task": {**TEXT["task"], "tokenizer": "k"}}
+    assert parse_config(named, "x").task.tokenizer == "k"
+    assert parse_config(parse_config(tuned, "x").resolved(), "x").resolved() == parse_config(tuned, "x").resolved()
+    with pytest.raises(ConfigError, match="give it `from_checkpoint:`"):
+        parse_config({**TEXT, "teacher": {"train": {"model_type": "bert"}}}, "x")
+
+
+def test_a_search_begun_before_a_key_came_goes_on(tmp_path: Path) -> None:
+    config = parse_config(TEXT, "x")
+    workspace = Workspace(tmp_path, "x")
+    workspace.make()
+    stored = config.resolved()
+    del stored["task"]["text_pair"]
+    workspace.save_state(config=stored, space={}, target={})
+    same_search(config, workspace)
+    stored["task"]["max_length"] = 64
+    workspace.save_state(config=stored, space={}, target={})
+    with pytest.raises(ConfigError, match=r"task.max_length: 64 -> 128"):
+        same_search(config, workspace)
+
+
+def test_recipes_are_those_of_the_kind_of_input() -> None:
+    assert {flat["student"] for flat in recipes(parse_config(TEXT, "x")).values()} == {"bert"}
+    with pytest.raises(ConfigError, match="no recipe named 'deit_tiny_shape'"):
+        recipes(parse_config({**TEXT, "recipes": ["deit_tiny_shape"]}, "x"))

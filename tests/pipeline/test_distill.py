@@ -102,7 +102,9 @@ def test_the_hard_scale_by_hand() -> None:
 
 
 def test_weights_are_shares() -> None:
-    assert Weights.of({"soft_weight": 3.0, "hard_weight": 1.0}) == Weights(0.75, 0.25, 0.0)
+    assert Weights.of({"soft_weight": 3.0, "hard_weight": 1.0}) == Weights(0.75, 0.25, 0.0, 0.25)
+    inside = {"soft_weight": 1.0, "hidden_weight": 0.5, "hidden_of": "last", "attention_weight": 0.5}
+    assert Weights.of(inside) == Weights(0.5, 0.0, 0.0, 0.5)  # the guide multiplies its own weights by the last
     for bad in ({}, {"soft_weight": 0.0}, {"soft_weight": -1.0, "hard_weight": 2.0}):
         with pytest.raises(Refused, match="leave nothing to learn"):
             Weights.of(bad)

@@ -269,3 +269,32 @@ def test_a_model_that_is_not_the_measured_one_is_refused(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="is gone"):
         write_package(tmp_path / "picked", **parts)
     assert not (tmp_path / "picked").exists()
+
+
+def _text_parts(folder: Path, texts: int) -> dict[str, Any]:
+    said = {"texts": texts, "inputs": ["input_ids"], "max_length": 64, "vocabulary": "used"}
+    files = {"tokenizer.json": b"{}"}
+    return _parts(folder, preprocessing=said, kind="text", template="predict_text.py.txt", files=files)
+
+
+def test_a_folder_for_texts_has_its_tokenizer_and_its_words(tmp_path: Path) -> None:
+    out = write_package(tmp_path / "picked", **_text_parts(tmp_path, 1))
+    assert {path.name for path in out.iterdir()} == {*FILES, "tokenizer.json"}
+    assert "tokenizers" in (out / "predict.py").read_text(encoding="utf-8")
+    readme = (out / "README.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(readme.split("---")[1])
+    assert head["pipeline_tag"] == head["model-index"][0]["results"][0]["task"]["type"] == "text-classification"
+    for words in ("A text classifier", 'predict("a text")', "onnxruntime numpy tokenizers", "the first 64 of them",
+                  "pieces left that the training texts use", "whatever the text says", "on other texts"):  # fmt: skip
+        assert words in readme
+    assert "pixel" not in readme
+
+
+def test_two_texts_are_shown_as_two_and_an_earlier_pick_may_be_of_another_kind(tmp_path: Path) -> None:
+    out = write_package(tmp_path / "picked", **_text_parts(tmp_path, 2))
+    assert 'predict.py "a text" "another"' in (out / "README.md").read_text(encoding="utf-8")
+    write_package(out, **_parts(tmp_path))
+    assert {path.name for path in out.iterdir()} == set(FILES)
+    (out / "tokenizer.json").write_text("mine")
+    with pytest.raises(ConfigError, match=r"also holds tokenizer\.json"):
+        write_package(out, **_parts(tmp_path))

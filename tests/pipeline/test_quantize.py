@@ -13,11 +13,15 @@ from torch import nn
 
 from pipeline.artifact import OnnxArtifact, sha256_of
 from pipeline.errors import ConfigError, Failed, Refused
-from pipeline.stages.export import export
+from pipeline.stages._tables import eight_bit_tables
+from pipeline.stages.export import Inputs, export
 from pipeline.stages.quantize import SCHEMES, quantize
-from pipeline.teacher import TeacherModule
+from pipeline.tasks import InputSpec
+from pipeline.teacher_image import TeacherModule
+from search_spaces import TextInput, load_family
 
 SIZE = 32
+INPUTS = Inputs((InputSpec("pixels"),), (torch.zeros(1, 1, SIZE, SIZE),), {"input_size": SIZE})
 ROWS = [{"pixels": row} for row in np.random.default_rng(0).normal(size=(12, 1, 1, SIZE, SIZE)).astype(np.float32)]
 
 
@@ -42,10 +46,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, OnnxArtifact]:
     folder = tmp_path_factory.mktemp("plain")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return {
-            name: export(_module(name), (1, 1, SIZE, SIZE), folder / f"{name}.onnx")
-            for name in ("cnn", "resnet", "vit")
-        }
+        return {name: export(_module(name), INPUTS, folder / f"{name}.onnx") for name in ("cnn", "resnet", "vit")}
 
 
 def _answers(path: Path) -> np.ndarray:
@@ -123,7 +124,9 @@ def test_softmax_and_norms_of_a_transformer_stay_float(plain: dict[str, OnnxArti
 def test_a_scheme_that_changes_next_to_nothing_is_refused(
     model: str, scheme: str, plain: dict[str, OnnxArtifact], tmp_path: Path
 ) -> None:
-    with pytest.raises(Refused, match=rf"{scheme} changes matrix products only.*try static_int8 or fp16"):
+    with pytest.raises(
+        Refused, match=rf"{scheme} changes matrix products and embeddings only.*try static_int8 or fp16"
+    ):
         quantize(plain[model], tmp_path / "q.onnx", scheme, per_channel=False, calibration=ROWS)
     assert not list(tmp_path.iterdir())
 
@@ -138,3 +141,93 @@ def test_what_cannot_be_done_is_a_sentence(plain: dict[str, OnnxArtifact], tmp_p
         quantize(plain["cnn"], tmp_path / "q.onnx", "static_int8", per_channel=False, calibration=bad)
     assert not list(tmp_path.iterdir())
     assert SCHEMES[0] == "none"
+
+
+LENGTHS = (5, 24, 3, 12, 32)
+
+
+def _pieces(length: int) -> torch.Tensor:
+    return torch.randint(0, 400, (1, length), generator=torch.Generator().manual_seed(length))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> OnnxArtifact:
+    """A small student of texts with weights large enough to tell texts apart."""
+    family = load_family("bert")
+    given = TextInput(3, 32, 400, 400, 1, layers=2, width=64, heads=4, ff=128)
+    architecture = {axis: dimension.start for axis, dimension in family.dimensions(given).items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = family.build(family.shape({**architecture, "layers": 2}, given))
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.mul_(4 if parameter.ndim > 1 else 1)
+                parameter.add_(torch.randn_like(parameter) * 0.02)
+    specs = (InputSpec("input_ids", {1: "pieces"}),)
+    inputs = Inputs(specs, (_pieces(8),), {"max_length": 32}, [(_pieces(length),) for length in LENGTHS])
+    return export(module, inputs, tmp_path_factory.mktemp("text") / "plain.onnx")
+
+
+def _text_answers(path: Path) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, {"input_ids": _pieces(length).numpy()})[0] for length in LENGTHS])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "per_channel", "share"),
+    [
+        ("fp16", False, 0.56),
+        ("dynamic_int8", False, 0.4),
+        ("dynamic_int8", True, 0.4),
+        ("static_int8", True, 0.5),
+        ("weight_int8", False, 0.4),
+    ],
+)
+def test_texts_of_any_length_in_fewer_bits(
+    scheme: str, per_channel: bool, share: float, encoder: OnnxArtifact, tmp_path: Path
+) -> None:
+    rows = [{"input_ids": _pieces(length).numpy()} for length in LENGTHS]
+    made = quantize(encoder, tmp_path / "q.onnx", scheme, per_channel=per_channel, calibration=iter(rows))
+    wanted, found = _text_answers(encoder.path), _text_answers(made.path)
+    assert np.ptp(wanted) > 0.3
+    assert np.abs(found - wanted).max() < 0.1 * np.ptp(wanted)
+    assert made.size_bytes < share * encoder.size_bytes
+    assert [path.name for path in tmp_path.iterdir()] == ["q.onnx"]
+    if scheme.endswith("int8"):
+        kinds = {tensor.name: tensor.data_type for tensor in onnx.load(made.path).graph.initializer}
+        read = [node.input[0] for node in onnx.load(made.path).graph.node if node.op_type == "Gather"]
+        assert onnx.TensorProto.INT8 in {kinds.get(name) for name in read}
+
+
+def test_rows_of_a_table_keep_their_own_scale(tmp_path: Path) -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(512, 32)
+            with torch.no_grad():
+                self.table.weight.mul_(torch.logspace(-3, 3, 512)[:, None])
+                self.table.weight[7] = 0
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return self.table(input_ids)[:, 0]
+
+    net = Words()
+    rows = [(torch.tensor([[row]]),) for row in (0, 7, 300, 511)]
+    inputs = Inputs((InputSpec("input_ids", {1: "pieces"}),), rows[0], {}, rows)
+    path = export(net, inputs, tmp_path / "a.onnx").path
+    before = path.stat().st_size
+    eight_bit_tables(path)
+    assert path.stat().st_size < 0.4 * before
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for (row,) in rows:
+        wanted = net(row).detach().numpy()
+        found = session.run(None, {"input_ids": row.numpy()})[0]
+        assert np.abs(found - wanted).max() <= np.abs(wanted).max() / 254 + 1e-9
+
+
+def test_a_small_table_stays_as_it_is(tmp_path: Path) -> None:
+    inputs = Inputs((InputSpec("input_ids", {1: "pieces"}),), (torch.tensor([[3]]),), {}, [(torch.tensor([[5]]),)])
+    path = export(nn.Embedding(10, 4), inputs, tmp_path / "a.onnx").path
+    before = path.read_bytes()
+    eight_bit_tables(path)
+    assert path.read_bytes() == before

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.artifact import OnnxArtifact, view_of
 from pipeline.record import TrialRecord, read_records, trial_folder, write_json, write_record
 from search_spaces.candidate import Candidate
 
@@ -75,3 +76,15 @@ def test_a_damaged_record_is_left_out(tmp_path: Path) -> None:
     bad.parent.mkdir(parents=True)
     bad.write_text("{")
     assert read_records(tmp_path) == [good]
+
+
+def test_an_artifact_comes_back_and_an_old_one_is_read_as_of_an_image(tmp_path: Path) -> None:
+    view = {"max_length": 64, "vocabulary": "used"}
+    made = OnnxArtifact(tmp_path / "a.onnx", ("input_ids",), view, 10, 20, "none", "tracing", "abc", 30)
+    plain = json.loads(json.dumps(made.to_json()))
+    assert OnnxArtifact.from_json(plain, tmp_path / "a.onnx") == made
+    assert view_of(plain) == view
+    old = {name: value for name, value in plain.items() if name not in ("inputs", "view")}
+    old |= {"input_name": "pixels", "input_shape": [1, 3, 28, 28]}
+    read = OnnxArtifact.from_json(old, tmp_path / "b.onnx")
+    assert (read.inputs, read.view, read.path) == (("pixels",), {"input_size": 28}, tmp_path / "b.onnx")

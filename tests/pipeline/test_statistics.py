@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
-from pipeline.statistics import mcnemar_exact, paired_bootstrap, tell_apart, wilson
+from pipeline.statistics import mcnemar_exact, paired_bootstrap, retention_low, tell_apart, wilson
 
 
 def test_wilson_matches_the_worked_example_and_stays_inside_0_to_1() -> None:
@@ -95,3 +95,15 @@ def test_tell_apart_judges_by_the_metric_asked_for() -> None:
     assert not tell_apart("accuracy", labels, a, b)
     assert f1_score(labels, b, average="macro") > f1_score(labels, a, average="macro", zero_division=0) + 0.2
     assert tell_apart("macro_f1", labels, a, b)
+
+
+def test_retention_is_paired_by_row() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 900)
+    teacher = np.where(generator.random(900) < 0.9, labels, 1 - labels)
+    assert retention_low(labels, teacher, [teacher, teacher]) == 1.0  # the same answers lose nothing in any sample
+    worse = teacher.copy()
+    worse[np.flatnonzero(teacher == labels)[:30]] = 1 - labels[np.flatnonzero(teacher == labels)[:30]]
+    low = retention_low(labels, teacher, [worse])
+    kept = np.mean(worse == labels) / np.mean(teacher == labels)
+    assert kept - 0.02 < low < kept

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_pixels_are_made_once_and_resized_by_pillow(tmp_path: Path) -> None:
     write_table(tmp_path / "data" / "train.parquet", TWO)
     task = folder_task(tmp_path / "data", tmp_path / "cache")
     first = task.pixels("train", 5)
-    image = task.raw_images("train", task.rows("train"))[0]
+    image = task.raw("train", task.rows("train"))[0]
     assert np.array_equal(first[0, 0], np.asarray(image.resize((5, 5), Image.Resampling.BILINEAR)))
     files = sorted((tmp_path / "cache" / "pixels").iterdir())
     before = [path.stat().st_mtime_ns for path in files]
@@ -64,7 +65,7 @@ def test_the_test_split_is_not_touched_until_it_is_asked_for(tmp_path: Path) -> 
     (tmp_path / "data" / "test.parquet").write_bytes(b"unreadable: opening this file fails")
     task = folder_task(tmp_path / "data", tmp_path / "cache")
     assert task.fingerprint
-    task.feeds("validation", 8)
+    task.feeds("validation", {"input_size": 8})
     task.pixels("selection", 8)
     with pytest.raises(ConfigError, match=r"test\.parquet cannot be read"):
         task.rows("test")
@@ -111,14 +112,15 @@ def test_feeds_hold_what_preprocess_gives(tmp_path: Path) -> None:
 
     write_table(tmp_path / "data" / "train.parquet", TWO)
     task = folder_task(tmp_path / "data", tmp_path / "cache", channels=3)
-    feeds = load_feeds(task.feeds("validation", 8))
-    images = task.raw_images("validation", task.rows("validation"))
+    feeds = load_feeds(task.feeds("validation", {"input_size": 8}))
+    images = task.raw("validation", task.rows("validation"))
     assert len(feeds) == len(images) == 6
     for feed, image in zip(feeds, images, strict=True):
         assert feed["pixels"].dtype == np.float32
-        assert np.array_equal(feed["pixels"], task.preprocess(image, 8))
-    few = load_feeds(task.feeds("validation", 8, 4))
-    again = load_feeds(folder_task(tmp_path / "data", tmp_path / "other", channels=3).feeds("validation", 8, 4))
+        assert np.array_equal(feed["pixels"], task.preprocess(image, {"input_size": 8}))
+    few = load_feeds(task.feeds("validation", {"input_size": 8}, 4))
+    other = folder_task(tmp_path / "data", tmp_path / "other", channels=3)
+    again = load_feeds(other.feeds("validation", {"input_size": 8}, 4))
     assert len(few) == 4
     assert all(np.array_equal(a["pixels"], b["pixels"]) for a, b in zip(few, again, strict=True))
 
@@ -128,7 +130,7 @@ def test_mean_and_std_are_those_of_the_training_pixels(tmp_path: Path) -> None:
     pixels = task.pixels("train", 8) / 255
     assert task.mean == pytest.approx((pixels.mean(),), abs=1e-5)
     assert task.std == pytest.approx((pixels.std(),), abs=1e-5)
-    assert task.preprocessing(8)["mean"] == list(task.mean)
+    assert task.preprocessing({"input_size": 8})["mean"] == list(task.mean)
 
 
 def test_the_fingerprint_follows_rows_and_plan(tmp_path: Path) -> None:
@@ -275,3 +277,16 @@ def test_real_x_rays(tmp_path: Path) -> None:
     assert task.classes == ["normal", "pneumonia"]
     assert (task.rows("train"), task.rows("validation"), task.rows("selection")) == (184, 50, 16)
     assert task.pixels("validation", 28).std() > 10
+
+
+def test_no_row_is_in_two_splits_and_preprocessing_is_as_it_says(tmp_path: Path) -> None:
+    task = digits(tmp_path, rows=200)
+    seen: list[bytes] = []
+    for split in ("train", "validation", "selection", "test"):
+        seen += [row.tobytes() for row in task.pixels(split, 8)]
+    assert len(seen) == len(set(seen)) == 200
+    said = json.loads(json.dumps(task.preprocessing({"input_size": 8})))
+    image = task.raw("validation", 1)[0]
+    pixels = np.asarray(image.convert("L"), dtype=np.float32)[None, None] / 255
+    mean, std = (np.array(said[name], dtype=np.float32)[:, None, None] for name in ("mean", "std"))
+    assert np.allclose(task.preprocess(image, {"input_size": 8}), (pixels - mean) / std, atol=1e-6)

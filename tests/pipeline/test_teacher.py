@@ -14,14 +14,18 @@ from learning_helper import digits
 from pipeline import tasks
 from pipeline.config import TeacherTraining
 from pipeline.errors import ConfigError, Failed, Unavailable
-from pipeline.stages.export import export
-from pipeline.teacher import load_teacher, teacher_folder, train_teacher
+from pipeline.stages.export import Inputs, export
+from pipeline.tasks import InputSpec
+from pipeline.tasks._images import Images
+from pipeline.teacher import load_teacher, teacher_folder
 from pipeline.teacher_cache import teacher_targets
-from pipeline.training import Images, logits_of
+from pipeline.teacher_training import train_teacher
+from pipeline.training import logits_of
 
 SHAPE = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
 TRAINING = TeacherTraining(model_type="resnet", config=SHAPE, epochs=2, learning_rate=0.01, augment="none")
 SIZE = 16
+VIEW = {"input_size": SIZE}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def task(cache: Path) -> tasks.Task:
 @pytest.fixture(scope="module")
 def trained(task: tasks.Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("teachers") / "small"
-    train_teacher(TRAINING, task, out, size=SIZE)
+    train_teacher(TRAINING, task, out, view=VIEW)
     return out
 
 
@@ -53,13 +57,13 @@ def _change(path: Path, **changes: Any) -> None:
 
 def test_training_stores_a_whole_folder_and_says_how_it_went(task: tasks.Task, tmp_path: Path) -> None:
     told: list[str] = []
-    report = train_teacher(TRAINING, task, tmp_path / "t", size=SIZE, progress=told.append)
+    report = train_teacher(TRAINING, task, tmp_path / "t", view=VIEW, progress=told.append)
     assert len(told) == 2
     assert "epoch 2 of 2" in told[1]
     stored = json.loads((tmp_path / "t" / "niwaki_teacher.json").read_text())
     assert stored["metrics"] == report.metrics
     assert stored["data"] == task.fingerprint
-    assert stored["size"] == SIZE
+    assert stored["view"] == VIEW
     names = {path.name for path in (tmp_path / "t").iterdir()}
     assert names == {"config.json", "model.safetensors", "preprocessor_config.json", "niwaki_teacher.json"}
     teacher = load_teacher(str(tmp_path / "t"), task)
@@ -68,20 +72,20 @@ def test_training_stores_a_whole_folder_and_says_how_it_went(task: tasks.Task, t
 
 
 def test_training_is_deterministic(task: tasks.Task, trained: Path, tmp_path: Path) -> None:
-    train_teacher(TRAINING, task, tmp_path / "again", size=SIZE)
+    train_teacher(TRAINING, task, tmp_path / "again", view=VIEW)
     assert load_teacher(str(tmp_path / "again"), task).sha256 == load_teacher(str(trained), task).sha256
 
 
 def test_a_training_that_fails_leaves_no_folder(task: tasks.Task, tmp_path: Path) -> None:
     with pytest.raises(Failed, match="time limit"):
-        train_teacher(TRAINING, task, tmp_path / "t", size=SIZE, deadline=0.0)
+        train_teacher(TRAINING, task, tmp_path / "t", view=VIEW, deadline=0.0)
     assert not list(tmp_path.iterdir())
 
 
 def test_fine_tuning_starts_from_a_checkpoint_with_a_new_head(trained: Path, tmp_path: Path) -> None:
     two = digits(tmp_path / "cache", labels={str(number): "even" if number % 2 == 0 else "odd" for number in range(10)})
     training = TeacherTraining(from_checkpoint=str(trained), epochs=1, learning_rate=1e-6, augment="none")
-    train_teacher(training, two, tmp_path / "tuned", size=SIZE)
+    train_teacher(training, two, tmp_path / "tuned", view=VIEW)
     old, new = (
         load_teacher(str(place), task).module.model
         for place, task in ((trained, digits(tmp_path)), (tmp_path / "tuned", two))
@@ -92,12 +96,12 @@ def test_fine_tuning_starts_from_a_checkpoint_with_a_new_head(trained: Path, tmp
 
 
 def test_the_folder_follows_recipe_and_data(tmp_path: Path) -> None:
-    first = teacher_folder(tmp_path, "digits", TRAINING, "abc", 16)
-    assert first == teacher_folder(tmp_path, "digits", TRAINING, "abc", 16)
+    first = teacher_folder(tmp_path, "digits", TRAINING, "abc", VIEW)
+    assert first == teacher_folder(tmp_path, "digits", TRAINING, "abc", VIEW)
     others = {
-        teacher_folder(tmp_path, "digits", TRAINING, "abd", 16),
-        teacher_folder(tmp_path, "digits", TRAINING, "abc", 32),
-        teacher_folder(tmp_path, "digits", TRAINING.model_copy(update={"epochs": 3}), "abc", 16),
+        teacher_folder(tmp_path, "digits", TRAINING, "abd", VIEW),
+        teacher_folder(tmp_path, "digits", TRAINING, "abc", {"input_size": 32}),
+        teacher_folder(tmp_path, "digits", TRAINING.model_copy(update={"epochs": 3}), "abc", VIEW),
     }
     assert first not in others
     assert len(others) == 3
@@ -125,9 +129,9 @@ def test_a_vision_transformer_shows_its_features_and_takes_its_own_size(task: ta
         "patch_size": 8,
     }
     training = TeacherTraining(model_type="vit", config=sizes, epochs=1)
-    train_teacher(training, task, tmp_path / "vit", size=SIZE)
+    train_teacher(training, task, tmp_path / "vit", view=VIEW)
     teacher = load_teacher(str(tmp_path / "vit"), task)
-    assert teacher.size == teacher.module.model.config.image_size == SIZE
+    assert teacher.view["input_size"] == teacher.module.model.config.image_size == SIZE
     assert teacher.features(torch.zeros(2, 1, SIZE, SIZE)).shape == (2, 16)  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="cannot read 1 x 24 x 24 inputs"):
         load_teacher(str(tmp_path / "vit"), task, size=24)
@@ -159,7 +163,8 @@ def test_another_normalisation_is_put_right_in_the_file_too(
     theirs = (raw - 0.5) / 0.25
     assert torch.allclose(other.logits(ours), plain.logits(theirs), atol=1e-4)
     assert "another normalisation" in other.notes[0]
-    assert export(other.module, (1, 1, SIZE, SIZE), tmp_path / "t.onnx", examples=ours.numpy()).exporter == "tracing"
+    inputs = Inputs((InputSpec("pixels"),), (ours[:1],), others=[(ours[1:],)])
+    assert export(other.module, inputs, tmp_path / "t.onnx").exporter == "tracing"
 
 
 def test_the_hash_is_of_the_weights(task: tasks.Task, trained: Path, folder: Path) -> None:
@@ -264,7 +269,7 @@ def test_a_recipe_that_makes_no_classifier_is_a_sentence(task: tasks.Task, tmp_p
         TeacherTraining(model_type="resnet", config={**SHAPE, "layer_type": "fancy"}),
     ):
         with pytest.raises(ConfigError, match="makes no image classifier"):
-            train_teacher(training, task, tmp_path / "t", size=SIZE)
+            train_teacher(training, task, tmp_path / "t", view=VIEW)
 
 
 def test_answers_are_computed_once_for_every_view(task: tasks.Task, trained: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from learning_helper import TinyNet
 from torch import nn
 
 from pipeline.errors import Failed
-from pipeline.training import Batch, Images, augmented, fit, logits_of, pays_in_bf16, schedule
+from pipeline.tasks._images import Images, augmented
+from pipeline.training import Batch, fit, in_row_order, logits_of, pays_in_bf16, schedule
 
 
 def _stripes(rows: int = 96) -> tuple[Images, torch.Tensor]:
@@ -30,7 +31,7 @@ def _net(seed: int = 0) -> nn.Module:
 
 
 def _cross_entropy(net: nn.Module, labels: torch.Tensor) -> Callable[[Batch], torch.Tensor]:
-    return lambda batch: nn.functional.cross_entropy(net(batch.pixels).float(), labels[batch.rows])
+    return lambda batch: nn.functional.cross_entropy(net(*batch.inputs).float(), labels[batch.rows])
 
 
 def test_it_learns_and_calls_back_once_per_epoch() -> None:
@@ -173,11 +174,31 @@ def test_flip_shift_says_which_images_were_mirrored() -> None:
     assert 60 < int(mirrored.sum()) < 140
 
 
-def test_bf16_is_for_plain_convolutions_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_is_for_plain_convolutions_and_wide_products_only(monkeypatch: pytest.MonkeyPatch) -> None:
     separable = nn.Sequential(nn.Conv2d(32, 32, 3, groups=32), nn.Conv2d(32, 64, 1))
     monkeypatch.setattr("pipeline.training.computes_bf16", lambda: True)
     assert pays_in_bf16(TinyNet())
     assert not pays_in_bf16(separable)
     assert not pays_in_bf16(nn.Linear(8, 8))
+    encoder = nn.Sequential(nn.Embedding(5000, 256), nn.Linear(256, 256), nn.LayerNorm(256))
+    assert pays_in_bf16(encoder)  # its embedding is looked up, and does not count
+    assert not pays_in_bf16(nn.Sequential(nn.Embedding(5000, 128), nn.Linear(128, 512), nn.Linear(512, 128)))
     monkeypatch.setattr("pipeline.training.computes_bf16", lambda: False)
     assert not pays_in_bf16(TinyNet())
+
+
+def test_answers_stand_in_the_order_of_the_rows() -> None:
+    class Sorted:
+        """Serves the longest rows first, as texts are."""
+
+        steps = 1
+
+        def in_order(self, batch_size: int = 256) -> Iterator[Batch]:
+            for rows in torch.tensor([4, 0, 3, 1, 2]).split(batch_size):
+                yield Batch((rows[:, None].float(),), rows, torch.zeros(len(rows), dtype=torch.bool))
+
+        epoch = in_order
+
+    found = logits_of(nn.Identity(), Sorted(), 2)
+    assert found.tolist() == [[0], [1], [2], [3], [4]]
+    assert in_row_order([np.array([7, 8]), np.array([9])], [np.array([2, 0]), np.array([1])]).tolist() == [8, 9, 7]

@@ -9,7 +9,9 @@ import pytest
 from space_doubles import RandomTrial
 
 import search_spaces
-from search_spaces import ImageInput, SpaceError
+from search_spaces import ImageInput, SpaceError, TextInput
+
+TEXT = TextInput(2, 64, 1000, 400, 1, layers=4, width=64, heads=4, ff=128)
 
 
 def load(space: Any, size: int = 28, augmentations: tuple[str, ...] = ("none", "shift")) -> search_spaces.SearchSpace:
@@ -20,9 +22,26 @@ def test_presets_are_files_and_all_load() -> None:
     folder = Path(search_spaces.__file__).parent / "presets"
     assert search_spaces.available() == sorted(path.stem for path in folder.glob("*.yaml"))
     assert {"default", "digits"} <= set(search_spaces.available())
-    for name in search_spaces.available():
+    for name in set(search_spaces.available()) - {"text"}:
         for size in (16, 28, 32, 224):
             assert load(name, size).students
+    assert search_spaces.load("text", input=TEXT, augmentations=["none"]).students
+
+
+def test_the_default_and_the_families_follow_the_kind_of_input() -> None:
+    space = search_spaces.load({}, input=TEXT, augmentations=["none"])
+    assert space == search_spaces.load("text", input=TEXT, augmentations=["none"])
+    assert set(space.students) == {*search_spaces.families("text"), "identity"}
+    assert not set(search_spaces.families("text")) & set(search_spaces.families("image"))
+    assert {*search_spaces.families("text"), *search_spaces.families("image")} == set(search_spaces.families())
+    assert space.distill["learning_rate"].start == 2e-4
+    assert load({}).distill["learning_rate"].start == 2e-3
+
+
+@pytest.mark.parametrize("space", [{"students": ["convnet"]}, {"convnet": {"width": 16}}, "digits"])
+def test_an_image_family_in_a_text_space_is_a_sentence(space: Any) -> None:
+    with pytest.raises(SpaceError, match=r"convnet reads images and the task gives texts; .*bert, identity"):
+        search_spaces.load(space, input=TEXT, augmentations=["none"])
 
 
 def test_a_file_a_path_and_a_mapping_mean_the_same(tmp_path: Path) -> None:

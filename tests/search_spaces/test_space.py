@@ -195,3 +195,32 @@ def test_size_of_a_continuous_space_is_none() -> None:
 def test_description_loads_to_the_same_space(name: str) -> None:
     space = SPACES[name]
     assert load(space.describe(), space.input.size) == space
+
+
+def test_terms_compared_piece_by_piece_are_asked_only_of_aligned_students(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search_spaces.compression.ALIGNED", frozenset({"hidden_weight"}))
+    monkeypatch.setattr("search_spaces.space.ALIGNED", frozenset({"hidden_weight"}))
+    family = search_spaces.load_family("convnet")
+    monkeypatch.setattr(type(family), "aligned", lambda *given: given[1]["block"] == "plain")
+    space = load({**FINITE, "convnet": {**FINITE["convnet"], "block": ["plain", "separable"]}})
+    trial, seen = OdometerTrial(), set()
+    while True:
+        candidate = space.sample(trial, 0)
+        flat = candidate.flat()
+        assert ("distill.hidden_weight" in flat) == (flat["convnet.block"] == "plain")
+        seen.add(candidate.key)
+        if not trial.turn():
+            break
+    assert len(seen) == space.size()
+
+
+FINITE: dict[str, Any] = {
+    "students": ["convnet"],
+    "convnet": {"resolution": 28, "stem_stride": 1, "stages": 2, "width": 8, "depth": 1, "block": "plain"},
+    "distill": {
+        "temperature": 4, "soft_weight": 1, "hard_weight": 0, "hidden_weight": [0.0, 0.5], "learning_rate": 0.001,
+        "epochs": 4, "augment": "none",
+    },
+    "prune": {"ratio": 0},
+    "quantize": {"scheme": "none"},
+}  # fmt: skip

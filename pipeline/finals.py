@@ -1,0 +1,108 @@
+"""Finalists distilled in full: every training row, more epochs, several seeds, each a trial of its own.
+
+A search may train its trials cheaply (`trials.rows`, few epochs); what is shipped deserves the whole treatment. A final
+takes the same way as every trial, is recorded, told to the study and shown like one, and says whose final it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from statistics import fmean, stdev
+
+from pipeline import workbench
+from pipeline.config import FinalsConfig, SearchConfig
+from pipeline.errors import ConfigError, near
+from pipeline.findings import find, write_front
+from pipeline.preflight import preflight
+from pipeline.record import TrialRecord, read_records, write_record
+from pipeline.search import study as studies
+from pipeline.search.loop import Progress
+from pipeline.tracking import Tracker
+from pipeline.trial import run_trial
+from pipeline.workbench import Workbench
+from pipeline.workspace import Workspace
+from search_spaces import IDENTITY
+from search_spaces.candidate import Candidate
+
+SEED_STEP = 1000  # between the finals of one trial: far from the seeds of a search's own trials
+
+
+def run_finals(
+    config: SearchConfig,
+    workspace: Workspace,
+    numbers: Sequence[int],
+    progress: Progress,
+    *,
+    prepare: Callable[..., Workbench] = workbench.prepare,
+) -> list[TrialRecord]:
+    """Distil these trials in full, `config.finals.seeds` times each; those that are done already are left alone.
+
+    Killed and started again, it goes on with what is missing. Errors: ConfigError for a trial that cannot be one.
+    """
+    preflight(config, workspace)
+    with ExitStack() as stack:
+        stack.enter_context(workspace.lock())
+        records = read_records(workspace.folder)
+        chosen = [_finalist(number, records) for number in numbers]
+        bench = replace(prepare(config, workspace, progress.step), in_full=True)
+        study = studies.open_study(config, workspace.study_url)
+        tracker = Tracker(workspace, config, progress.say)
+        stack.enter_context(tracker.running())
+        for record in chosen:
+            for seed in missing_seeds(record, records, config.finals):
+                candidate = in_full(record.candidate, config.finals, seed)
+                number = max(studies.count(study), 1 + max(known.number for known in records))
+                progress.begin(number, candidate)
+                done = run_trial(number, candidate, bench, progress.step).with_(final_of=record.number)
+                write_record(workspace.folder, done)
+                records.append(done)
+                studies.add(study, done, config, bench.space.trained())
+                tracker.log(done)
+                progress.end(done, find(workspace, config, records, paired=False))
+        report = find(workspace, config, records)
+        tracker.show_front(report, write_front(report, workspace, None))
+        return [record for record in records if record.final_of in numbers]
+
+
+def in_full(candidate: Candidate, finals: FinalsConfig, seed: int) -> Candidate:
+    """The same candidate with a final's epochs and seed."""
+    flat = candidate.flat()
+    if finals.epochs is not None:
+        flat["distill.epochs"] = finals.epochs
+    return Candidate.of(flat, seed)
+
+
+def missing_seeds(record: TrialRecord, records: Sequence[TrialRecord], finals: FinalsConfig) -> list[int]:
+    """Seeds of this trial's finals that have no result yet."""
+    wanted = [record.candidate.seed + SEED_STEP * (place + 1) for place in range(finals.seeds)]
+    done = {item.candidate.seed for item in records if item.final_of == record.number and item.end == "complete"}
+    return [seed for seed in wanted if seed not in done]
+
+
+def spreads(records: Sequence[TrialRecord], metric: str) -> dict[int, tuple[list[int], float, float]]:
+    """By finalist: its finals' numbers, and mean and standard deviation of a metric over them (0 for one alone)."""
+    found: dict[int, list[TrialRecord]] = {}
+    for record in records:
+        if record.final_of is not None and record.end == "complete" and metric in record.metrics:
+            found.setdefault(record.final_of, []).append(record)
+    return {
+        number: (
+            [record.number for record in finals],
+            fmean(record.metrics[metric] for record in finals),
+            stdev(record.metrics[metric] for record in finals) if len(finals) > 1 else 0.0,
+        )
+        for number, finals in found.items()
+    }
+
+
+def _finalist(number: int, records: Sequence[TrialRecord]) -> TrialRecord:
+    complete = {record.number: record for record in records if record.end == "complete" and record.final_of is None}
+    record = complete.get(number)
+    if record is None:
+        known = [str(item) for item in complete]
+        raise ConfigError(f"there is no complete trial {number} to distil in full{near(str(number), known)}")
+    if record.candidate.student == IDENTITY:
+        raise ConfigError(f"trial {number} is the teacher itself, which is not trained; name a trial with a student")
+    return record

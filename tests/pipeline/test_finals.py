@@ -1,0 +1,46 @@
+"""Which finals are missing, what they change, and how they are summed up."""
+
+from __future__ import annotations
+
+import pytest
+from records_helper import make_record
+
+from pipeline.config import FinalsConfig
+from pipeline.errors import ConfigError
+from pipeline.finals import _finalist, in_full, missing_seeds, spreads
+from pipeline.record import TrialRecord
+from search_spaces.candidate import Candidate
+
+
+def final(number: int, of: int, seed: int, accuracy: float, end: str = "complete") -> TrialRecord:
+    record = make_record(number, accuracy, end=end)
+    return record.with_(final_of=of, candidate=Candidate(record.candidate.values, seed))
+
+
+def test_a_final_differs_in_epochs_and_seed_only() -> None:
+    candidate = Candidate.of({"student": "bert", "distill.epochs": 1, "distill.temperature": 2.0}, 7)
+    assert in_full(candidate, FinalsConfig(epochs=5), 9).flat() == {**candidate.flat(), "distill.epochs": 5}
+    assert in_full(candidate, FinalsConfig(), 9).flat() == candidate.flat()
+    assert in_full(candidate, FinalsConfig(), 9).seed == 9
+
+
+def test_what_is_done_is_not_done_again() -> None:
+    trial = make_record(4)
+    first = trial.candidate.seed + 1000
+    assert missing_seeds(trial, [trial], FinalsConfig(seeds=3)) == [first, first + 1000, first + 2000]
+    records = [trial, final(8, 4, first, 0.9), final(9, 4, first + 1000, 0.9, end="failed"), final(10, 5, first, 0.9)]
+    assert missing_seeds(trial, records, FinalsConfig(seeds=2)) == [first + 1000]
+
+
+def test_mean_and_spread_by_finalist() -> None:
+    records = [make_record(4, 0.5), final(8, 4, 1, 0.90), final(9, 4, 2, 0.92), final(10, 3, 1, 0.7)]
+    found = spreads(records, "accuracy")
+    assert found[4] == ([8, 9], pytest.approx(0.91), pytest.approx(0.02 / 2**0.5))
+    assert found[3] == ([10], 0.7, 0.0)
+
+
+def test_only_trained_students_have_finals() -> None:
+    records = [make_record(0, student="identity"), make_record(1, end="failed"), final(2, 0, 1, 0.9)]
+    for number, said in ((0, "teacher itself"), (1, "no complete trial 1"), (2, "no complete trial 2")):
+        with pytest.raises(ConfigError, match=said):
+            _finalist(number, records)
