@@ -31,8 +31,8 @@ test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
 test-system: $(READY)
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
-	  { echo "make test-system needs Debian's browser: apt-get install chromium chromium-driver"; exit 3; }
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -x /usr/sbin/sshd || \
+	  { echo "make test-system needs Debian packages: apt-get install chromium chromium-driver openssh-server"; exit 3; }
 	$(BIN)/python -m pytest -m system --timeout 900 > docs/test-system.log 2>&1; code=$$?; cat docs/test-system.log; exit $$code
 
 lint: $(READY)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from hardware_targets import _parts
-from hardware_targets._errors import BadModel, DeviceFailure, TargetError, UnknownPart
+from hardware_targets._errors import BadModel, DeviceAway, DeviceFailure, TargetError, UnknownPart
 from hardware_targets._feeds import Input, load_feeds, random_feeds, save_feeds
 from hardware_targets._files import measure_file
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
@@ -19,6 +19,7 @@ from hardware_targets._roles import EnergyMeter, HardwareTarget, Runtime
 __all__ = [
     "BadModel",
     "Conditions",
+    "DeviceAway",
     "DeviceFailure",
     "Energy",
     "EnergyMeter",

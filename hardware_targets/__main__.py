@@ -1,4 +1,4 @@
-"""`python -m hardware_targets measure MODEL` and `doctor`: the measuring alone, as it is used on a device.
+"""`python -m hardware_targets measure MODEL`, `doctor`, `calibrate`: the measuring alone, as it is used on a device.
 
 Exit codes: 0; 2 your input; 3 the device did not deliver; 130 interrupted.
 """
@@ -10,8 +10,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from hardware_targets import TargetError, Unmeasured, available, doctor, load, measure_file
+import yaml
+
+from hardware_targets import TargetError, Unmeasured, _calibrating, available, doctor, load, measure_file
 from hardware_targets._measurement import Measurement
 
 
@@ -19,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, call, print; the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return _doctor(options) if options.verb == "doctor" else _measure(options)
+        verbs = {"measure": _measure, "doctor": _doctor, "calibrate": _calibrating.run}
+        return verbs[options.verb](options)
     except TargetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -42,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         "--feeds", type=Path, metavar="DIR", help="inputs for both, written by save_feeds; default: noise"
     )
     measure.add_argument("--target", default="local_cpu", metavar="NAME", help=f"one of: {', '.join(available())}")
+    measure.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the target, e.g. --set host=pi"
+    )
     measure.add_argument("--threads", type=int, default=1, metavar="N", help="threads of both models; default: 1")
     measure.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the blocks' order and the noise; default: 0"
@@ -52,11 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     examine = verbs.add_parser("doctor", help="which targets, meters and runtimes work here")
     for verb in (measure, examine):
         verb.add_argument("--json", action="store_true", help="print JSON")
+    _calibrating.add_parser(verbs)
     return parser
 
 
 def _measure(options: argparse.Namespace) -> int:
-    target = load(options.target, threads=options.threads, seconds=options.seconds)
+    target = load(options.target, threads=options.threads, seconds=options.seconds, **_set(options.set))
     reason = target.unavailable()
     if reason:
         print(f"error: target {options.target!r} is not available: {reason}", file=sys.stderr)
@@ -67,6 +75,20 @@ def _measure(options: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(found, str(options.model), str(options.against or "itself"))))
     return 0
+
+
+def _set(pairs: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE`, the value read as YAML. Errors: TargetError."""
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key.isidentifier() and equals) or key in ("threads", "seconds"):
+            raise TargetError(f"--set {pair!r} sets no option of a target; give KEY=VALUE, e.g. --set memory_mb=512")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise TargetError(f"--set {pair!r} holds no YAML value; put quotes around it") from None
+    return found
 
 
 def _lines(found: Measurement, model: str, reference: str) -> list[str]:

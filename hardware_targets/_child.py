@@ -19,13 +19,15 @@ from typing import Any
 
 import numpy as np
 
+from hardware_targets import _limits
 from hardware_targets._conditions import read_conditions, snapshot
+from hardware_targets._energy_session import energy_session
 from hardware_targets._errors import TargetError
 from hardware_targets._feeds import load_feeds
 from hardware_targets._lock import device_lock
 from hardware_targets._parts import build
-from hardware_targets._protocol import Plan, compare
-from hardware_targets._roles import Runtime, Session
+from hardware_targets._protocol import Plan, Run, compare
+from hardware_targets._roles import Counter, Runtime, Session
 
 MOST_INPUTS = 200
 _MEMORY_CALLS = 3
@@ -38,6 +40,7 @@ def main(path: Path) -> int:
     job: Job = json.loads(path.read_text(encoding="utf-8"))
     tasks = {"inputs": _inputs, "memory": _memory, "measure": _measure, "predict": _predict}
     try:
+        _limits.apply(job.get("limits", {}))
         result = tasks[job["task"]](job, build("runtime", job["runtime"]))
     except TargetError as error:
         _write(path.with_name("error.json"), {"kind": type(error).__name__, "sentence": str(error)})
@@ -99,10 +102,19 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
         )
         after = snapshot()
         gc.enable()
+        counted = _count(job, lambda row: candidate.run(ours[row]), lambda row: reference.run(theirs[row]), len(ours))
     conditions = read_conditions(
         runtime=runtime.name, runtime_version=runtime.version(), threads=job["threads"], before=before, after=after
     )
-    return {"peak_bytes": peak, "latency": latency.to_json(), "conditions": conditions.to_json()}
+    return {"peak_bytes": peak, "latency": latency.to_json(), "conditions": conditions.to_json(), **counted}
+
+
+def _count(job: Job, candidate: Run, reference: Run, rows: int) -> dict[str, Any]:
+    """Energy by the counter that the job names, if it names one."""
+    if job.get("counter") is None:
+        return {}
+    counter: Counter = build("meter", job["counter"], **job.get("counter_options", {}))
+    return energy_session(counter, candidate, reference, rows, seed=job["seed"], qualified=job.get("qualified"))
 
 
 def _predict(job: Job, runtime: Runtime) -> dict[str, Any]:

@@ -32,3 +32,17 @@ def doubts(latency: Latency, conditions: Conditions) -> Iterator[str]:
     if conditions.foreign_share is not None and conditions.foreign_share > FOREIGN:
         share = f"{conditions.foreign_share:.0%}"
         yield f"other processes used {share} of the machine while it was timed; stop them and measure again"
+
+
+def disturbance(conditions: Conditions, *, throttled: int, supply_changed: bool) -> str | None:
+    """What makes an energy window void, if anything; `conditions` are of that window."""
+    if conditions.steal_share is not None and conditions.steal_share > STEAL:
+        share = f"{conditions.steal_share:.1%}"
+        return f"the hypervisor withheld {share} of the processor time; measure again when its host is quieter"
+    if conditions.foreign_share is not None and conditions.foreign_share > FOREIGN:
+        return f"other processes used {conditions.foreign_share:.0%} of the machine; stop them and measure again"
+    if throttled > 0:
+        return "the processor held its clocks down (heat or power); cool it and measure again"
+    if supply_changed:
+        return "the machine changed between mains and battery; leave it on one and measure again"
+    return None

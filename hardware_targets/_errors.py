@@ -3,7 +3,8 @@
 TargetError           2  the user's input: a missing file, an odd thread count, feeds that do not fit
 ├── UnknownPart       2  no target, meter or runtime of that name
 └── DeviceFailure     3  the device did not deliver: the child died, ran out of time, could not get the lock
-    └── BadModel      2  the runtime of the device does not take this model file
+    ├── BadModel      2  the runtime of the device does not take this model file
+    └── DeviceAway    3  a remote device does not answer; the same call works when it is back
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class BadModel(DeviceFailure):
     """The runtime refused the model file or its inputs."""
 
     exit_code = 2
+
+
+class DeviceAway(DeviceFailure):
+    """The link to a remote device stays down; nothing is wrong with the model, which can be measured later."""
 
 
 def unknown(role: str, name: str, known: Iterable[str]) -> UnknownPart:

@@ -50,8 +50,9 @@ class Latency(_Value):
     `undisturbed_share` tells how many of the blocks they were, on the side with fewer. Percentiles are of single calls
     at one fixed input and None below the number of calls that they need. `ratio` is candidate / reference with its 95 %
     interval; `ratio_samples` are the plain ratios of all blocks in each eighth of the session, disturbed ones included.
-    `cpu_seconds` is per inference, over all threads. `blocks`, `calls` and `interrupted_blocks` are the candidate's; a
-    block is interrupted when others had the processor meanwhile.
+    `cpu_seconds` is per inference, over all threads, and None where a recorded figure does not tell it. `blocks`,
+    `calls` and `interrupted_blocks` are the candidate's; a block is interrupted when others had the processor
+    meanwhile.
     """
 
     median_ms: float
@@ -66,16 +67,16 @@ class Latency(_Value):
     blocks: int
     calls: int
     batch_size: int
-    cpu_seconds: float
+    cpu_seconds: float | None
     warmup_calls: int
     steady: bool
     undisturbed_share: float | None = None  # None in records of an earlier protocol
     interrupted_blocks: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("median_ms", "reference_median_ms", "ratio", "ratio_low", "ratio_high", "cpu_seconds"):
+        for name in ("median_ms", "reference_median_ms", "ratio", "ratio_low", "ratio_high"):
             _positive("Latency", name, getattr(self, name))
-        for name in ("p90_ms", "p95_ms", "p99_ms"):
+        for name in ("p90_ms", "p95_ms", "p99_ms", "cpu_seconds"):
             if getattr(self, name) is not None:
                 _positive("Latency", name, getattr(self, name))
         if not self.ratio_low <= self.ratio <= self.ratio_high:
@@ -87,7 +88,9 @@ class Energy(_Value):
     """Energy of one inference in millijoules with its band, the kind of figure, and what the figure includes.
 
     `kind`: measured, measured-vendor-model, modelled-calibrated, modelled-generic or declared. `boundary` says where
-    the meter sits (wall, package, ...). Two figures compare only when kind and boundary agree.
+    the meter sits (wall, package, ...). Two figures compare only when kind and boundary agree. `mj` is gross. Only a
+    meter that was read while models ran tells the rest: `net_mj`, less idle power over the same time; `ratio`, to the
+    reference that was run in turn, with its 95 % interval; and how many windows were `voided`.
     """
 
     mj: float
@@ -97,10 +100,18 @@ class Energy(_Value):
     boundary: str
     meter: str
     source: str
+    net_mj: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    voided: int = 0
 
     def __post_init__(self) -> None:
         for name in ("mj", "mj_low", "mj_high"):
             _positive("Energy", name, getattr(self, name))
+        for name in ("net_mj", "ratio", "ratio_low", "ratio_high"):
+            if getattr(self, name) is not None:
+                _positive("Energy", name, getattr(self, name))
         if not self.mj_low <= self.mj <= self.mj_high:
             raise ValueError(f"Energy.mj {self.mj} is outside its band {self.mj_low} to {self.mj_high}")
         if not (self.kind and self.boundary):
@@ -136,11 +147,14 @@ class Conditions(_Value):
     load_end: float | None
     steal_share: float | None
     foreign_share: float | None
+    limits: str | None = None  # cores and memory that the measuring process was held to
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits over all that must agree for two figures to compare: not load, not steal."""
         passing = {"load_start", "load_end", "steal_share", "foreign_share"}
+        if self.limits is None:
+            passing.add("limits")  # fingerprints of unlimited machines stay what they were before there were limits
         lasting = {name: value for name, value in self.to_json().items() if name not in passing}
         return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -53,6 +53,6 @@ def _short_of(part: Any) -> str | None:
     if getattr(part, "kind", None) != "modelled-generic":
         return None
     return (
-        "energy from it is modelled-generic, not measured: no energy counter reader (RAPL, NVML) is built in yet; "
+        "energy from it is modelled-generic, not measured: it is used where no energy counter is available; "
         "do not rank different precisions by it"
     )

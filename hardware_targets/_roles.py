@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class Runtime(Protocol):
 
 
 class EnergyMeter(Protocol):
-    """Something that knows energy; `kind` and `boundary` as in `Energy`."""
+    """A model of energy: it tells figures from a latency; `kind` and `boundary` as in `Energy`."""
 
     kind: str
     boundary: str
@@ -77,3 +77,50 @@ class EnergyMeter(Protocol):
     def unavailable(self) -> str | None: ...
 
     def energy(self, latency: Latency, conditions: Conditions) -> Energy: ...
+
+
+class Reader(Protocol):
+    """An open counter."""
+
+    @property
+    def poll_s(self) -> float:
+        """It must be read at least this often."""
+
+    def joules(self) -> float:
+        """Joules since it was opened, wraps undone. Errors: MeterFault, whose message is a sentence."""
+
+    def close(self) -> None: ...
+
+
+class Counter(Protocol):
+    """A sensor that is read while models run; `kind` and `boundary` as in `Energy`."""
+
+    name: str
+    window_s: float  # the shortest stretch of time whose energy it can tell
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def boundary(self) -> str: ...
+
+    @property
+    def period_s(self) -> float:
+        """How often its figure changes."""
+
+    @property
+    def lag_s(self) -> float:
+        """How long the past is that a reading averages over; 0 for a counter of joules."""
+
+    def unavailable(self) -> str | None: ...
+
+    def source(self) -> str:
+        """What exactly is read, for the figure's source."""
+
+    def open(self) -> Reader:
+        """Start counting. Errors: MeterFault."""
+
+
+def is_counter(meter: EnergyMeter | Counter) -> TypeGuard[Counter]:
+    """Whether a meter is read while models run, rather than computed afterwards."""
+    return hasattr(meter, "open")

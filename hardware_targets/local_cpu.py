@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -17,31 +18,52 @@ from hardware_targets._lock import lock_path
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._null_model import write_null_model
 from hardware_targets._parts import build
-from hardware_targets._roles import EnergyMeter, Runtime
+from hardware_targets._roles import Counter, EnergyMeter, Runtime, is_counter
 from hardware_targets._spawn import run_child
+from hardware_targets._window import EnergyPlan
 
 SECONDS = 12.0
+# Asked in this order for energy; the first is there only where somebody has set one up.
+COUNTERS = ("wall_meter", "rapl", "perf_power", "jetson_ina", "pi5_pmic", "powermetrics")
+MODEL = "modelled_generic"
 
 
 class Target:
     """Measures on `threads` threads, the same for candidate and reference; 1 is what a shared machine measures best.
 
-    `seconds` is what one measurement may take, warm-up apart; it ends earlier where the ratio is precise enough.
+    `seconds` is what the timing of one measurement may take, warm-up apart; it ends earlier where the ratio is precise
+    enough. `meter` pins the energy meter, with its options; with None it is the first counter that this machine has,
+    and a model where it has none. A counter takes time of its own, after the timing (`_energy_windows`).
     """
 
     name = "local_cpu"
-    runtime = "onnxruntime"
-    meter = "modelled_generic"
+    meter: str | None = None
+    counters: ClassVar[tuple[str, ...]] = COUNTERS
 
-    def __init__(self, threads: int = 1, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        threads: int = 1,
+        seconds: float = SECONDS,
+        runtime: str = "onnxruntime",
+        meter: str | None = None,
+        meter_options: Mapping[str, Any] | None = None,
+    ) -> None:
         cores = os.cpu_count() or 1
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= cores:
             raise TargetError(f"threads is {threads!r}, but this machine has {cores} logical cores; give 1 to {cores}")
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 600:
             raise TargetError(f"seconds is {seconds!r}, but one measurement takes 1 to 600; give a number between them")
-        self.threads = threads
+        build("runtime", runtime)  # a name that does not exist is told now
+        self.threads, self.runtime = threads, runtime
         self.seconds = float(seconds)
+        self.meter = self.meter if meter is None else meter
+        self._meter_options = dict(meter_options or {})
+        if self.meter is None and self._meter_options:
+            raise TargetError("meter_options are given but no meter; name it in `meter`")
+        if self.meter is not None:
+            self._build_meter(self.meter)  # a wrong name or option is told now
         self._null_peak: int | None = None
+        self._qualified: dict[str, Any] | None = None
 
     def unavailable(self) -> str | None:
         if os.name != "posix":
@@ -52,6 +74,10 @@ class Target:
         """This machine as it is now."""
         runtime = self._runtime()
         return read_conditions(runtime=runtime.name, runtime_version=runtime.version(), threads=self.threads)
+
+    def energy_kind(self) -> str:
+        """Of the meter that energy will come from: `measured` where this machine has a counter that works."""
+        return self._chosen_meter().kind
 
     def inputs(self, model: Path) -> tuple[Input, ...]:
         """Names, dtypes and shapes of a model's inputs. Errors: BadModel."""
@@ -72,6 +98,7 @@ class Target:
         """Time `model` against `reference`, batch 1, on the same rows, for at most `seconds`. Errors: TargetError."""
         null, seconds = self._null(), self.seconds if seconds is None else seconds
         limit_s = 120.0 + seconds if time_limit_s is None else time_limit_s
+        counting, counting_s = self._counting()
         job = self._job("measure", model, feeds) | {
             "reference": str(_file(reference)),
             "reference_feeds": str(reference_feeds.resolve()),
@@ -79,12 +106,14 @@ class Target:
             "seconds": seconds,
             "lock": str(lock_path(self.name)),
             "lock_wait_s": limit_s / 2,
+            **counting,
         }
-        found = run_child(job, threads=self.threads, time_limit_s=limit_s, read=lambda _, result: result)
+        found = run_child(job, threads=self.threads, time_limit_s=limit_s + counting_s, read=lambda _, result: result)
+        self._qualified = found.get("qualified")
         latency, conditions = Latency.from_json(found["latency"]), Conditions.from_json(found["conditions"])
         memory, warning = _over_null(found["peak_bytes"], null)
         warnings = (*doubts(latency, conditions), *([warning] if warning else []))
-        return Measurement(latency, self._energy(latency, conditions), memory, conditions, warnings)
+        return Measurement(latency, self._energy(found, latency, conditions), memory, conditions, warnings)
 
     def predict(self, model: Path, feeds: Path, *, time_limit_s: float = 600.0) -> np.ndarray:
         """The first output for every row, [rows, ...], by the very calls that are timed. Errors: TargetError."""
@@ -110,10 +139,35 @@ class Target:
             self._null_peak = found["peak_bytes"]
         return self._null_peak
 
-    def _energy(self, latency: Latency, conditions: Conditions) -> Energy | Unmeasured:
-        meter: EnergyMeter = build("meter", self.meter)
-        reason = meter.unavailable()
-        return Unmeasured(reason) if reason else meter.energy(latency, conditions)
+    def _counting(self) -> tuple[dict[str, Any], float]:
+        """What a job must know of the counter, and how long that may take; nothing where energy comes from a model."""
+        meter = self._chosen_meter()
+        if not is_counter(meter) or meter.unavailable():
+            return {}, 0.0
+        job = {"counter": meter.name, "counter_options": self._meter_options, "qualified": self._qualified}
+        return job, 2 * EnergyPlan().seconds(meter, qualified=self._qualified is not None)
+
+    def _energy(self, found: Mapping[str, Any], latency: Latency, conditions: Conditions) -> Energy | Unmeasured:
+        if "energy" in found:
+            told = found["energy"]
+            return Unmeasured(told["unmeasured"]) if "unmeasured" in told else Energy.from_json(told)
+        meter = self._chosen_meter()
+        if reason := meter.unavailable():
+            return Unmeasured(reason)
+        if is_counter(meter):
+            return Unmeasured(f"the meter {meter.name} came only after the models had run; measure again")
+        return cast(EnergyMeter, meter).energy(latency, conditions)
+
+    def _chosen_meter(self) -> EnergyMeter | Counter:
+        """The pinned meter, the first counter that works here, or the model; chosen once, so that figures compare."""
+        if self.meter is None:
+            works = (name for name in self.counters if self._build_meter(name).unavailable() is None)
+            self.meter = next(works, MODEL)
+        return self._build_meter(self.meter)
+
+    def _build_meter(self, name: str) -> EnergyMeter | Counter:
+        meter: EnergyMeter | Counter = build("meter", name, **self._meter_options)
+        return meter
 
     def _runtime(self) -> Runtime:
         runtime: Runtime = build("runtime", self.runtime)

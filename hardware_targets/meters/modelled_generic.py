@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from hardware_targets._errors import TargetError
 from hardware_targets._measurement import Conditions, Energy, Latency
 
 _TABLE = Path(__file__).with_name("watts_per_core.yaml")
@@ -34,6 +35,8 @@ class Meter:
 
     def energy(self, latency: Latency, conditions: Conditions) -> Energy:
         """Energy of one inference from its CPU time and the processor it ran on."""
+        if latency.cpu_seconds is None:
+            raise TargetError("modelled_generic multiplies CPU time, which this figure does not have; measure it")
         watts, source = self._watts(conditions)
         mj = watts * latency.cpu_seconds * 1000
         return Energy(mj, mj / _BAND, mj * _BAND, self.kind, self.boundary, "modelled_generic", source)

@@ -20,17 +20,17 @@ HOME = Path(hardware_targets.__file__).parent
 def test_listing_imports_nothing_heavy() -> None:
     code = (
         "import sys, hardware_targets as h; names = h.available(); "
-        "print(names, sorted({'torch', 'onnxruntime', 'optuna', 'mlflow', 'pydantic', 'rich'} & set(sys.modules)), "
-        "'hardware_targets.local_cpu' in sys.modules)"
+        "heavy = {'torch', 'onnxruntime', 'openvino', 'pynvml', 'optuna', 'mlflow', 'pydantic', 'rich'}; "
+        "print('local_cpu' in names, sorted(heavy & set(sys.modules)), 'hardware_targets.local_cpu' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out == "['local_cpu'] [] False\n"
+    assert out == "True [] False\n"
 
 
 def test_unknown_names_offer_the_nearest() -> None:
     with pytest.raises(UnknownPart, match=r"no target named 'local_gpu'; did you mean 'local_cpu'\?"):
         hardware_targets.load("local_gpu")
-    with pytest.raises(UnknownPart, match="there are: local_cpu"):
+    with pytest.raises(UnknownPart, match=r"there are: .*local_cpu"):
         hardware_targets.load("_child")
 
 
@@ -41,10 +41,13 @@ def test_unknown_options_name_the_known_ones() -> None:
 
 def test_doctor_is_honest_about_energy() -> None:
     rows = {(row["role"], row["name"]): row for row in hardware_targets.doctor()}
-    assert set(rows) == {("target", "local_cpu"), ("meter", "modelled_generic"), ("runtime", "onnxruntime")}
+    assert set(rows) >= {("target", "local_cpu"), ("meter", "modelled_generic"), ("runtime", "onnxruntime")}
+    counters = {"rapl", "perf_power", "nvml", "amd_gpu", "jetson_ina", "pi5_pmic", "powermetrics", "wall_meter"}
+    for name in counters:
+        assert rows["meter", name]["available"] or rows["meter", name]["reason"].strip()
     meter = rows["meter", "modelled_generic"]
     assert meter["available"] and "modelled-generic, not measured" in meter["reason"]
-    assert "no energy counter reader" in meter["reason"]
+    assert "where no energy counter is available" in meter["reason"]
 
 
 def test_it_works_copied_alone_and_a_new_file_is_a_new_part(tmp_path: Path) -> None:
