@@ -24,8 +24,9 @@ $(READY): pyproject.toml constraints.txt
 search: $(READY)
 	$(BIN)/niwaki search examples/digits.yaml
 
+# Two files at a time; one thread each, for two that wait for each other at every step are slower than one.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--search", required=True)
     parser.add_argument("--trial", type=int, required=True)
     parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=None, help="of one measurement; default: as the search did")
     arguments = parser.parse_args()
     workspace = existing(arguments.root, arguments.search)
     config = config_of(workspace)
@@ -38,7 +39,12 @@ def main() -> None:
     found = []
     for _ in range(arguments.times):
         measured = target.measure(
-            trial / "model.onnx", feeds, teacher / "model.onnx", teacher_feeds, seed=len(found)
+            trial / "model.onnx",
+            feeds,
+            teacher / "model.onnx",
+            teacher_feeds,
+            seed=len(found),
+            seconds=arguments.seconds,
         ).latency
         found.append(measured.ratio)
         print(

@@ -32,7 +32,7 @@ def test_it_knows_its_name_and_threads(name: str) -> None:
 
 def test_it_measures_a_model_against_itself(target: HardwareTarget, tmp_path: Path) -> None:
     model, feeds = write_null_model(tmp_path)
-    found = target.measure(model, feeds, model, feeds, seed=0)
+    found = target.measure(model, feeds, model, feeds, seed=0, seconds=1)
     assert 0.5 < found.latency.ratio < 2
     assert found.latency.batch_size == 1
     assert found.conditions.threads == target.threads

@@ -37,7 +37,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def found(bench: dict[str, Path]) -> Measurement:
-    return Target().measure(bench["small"], bench["feeds"], bench["big"], bench["feeds"], seed=1)
+    return Target(seconds=2).measure(bench["small"], bench["feeds"], bench["big"], bench["feeds"], seed=1)
 
 
 def test_a_measurement(found: Measurement) -> None:

@@ -14,7 +14,7 @@ from hardware_targets.__main__ import main
 def test_measure_prints_figures_with_kind_and_band(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = tiny_models.multiply(tmp_path / "small.onnx", width=64)
     big = tiny_models.multiply(tmp_path / "big.onnx", width=64, layers=12, batch="n")
-    assert main(["measure", str(small), "--against", str(big), "--json"]) == 0
+    assert main(["measure", str(small), "--against", str(big), "--seconds", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["latency"]["ratio"] < 1
     assert found["energy"]["kind"] == "modelled-generic"

@@ -35,6 +35,7 @@ SMALL: dict[str, Any] = {
             "learning_rate": 0.005,
         },
     },
+    "target": {"name": "local_cpu", "seconds": 1},
     "energy": "modelled",
     "space": {
         "students": ["identity", "convnet", "transformer"],
