@@ -98,7 +98,7 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
             clock=time.perf_counter_ns,
             cpu_clock=time.process_time_ns,
             one_thread=job["threads"] == 1,
-            plan=Plan(budget_s=job["seconds"]),
+            plan=Plan(budget_s=job["seconds"], reference_ms=job.get("reference_ms")),
         )
         after = snapshot()
         gc.enable()

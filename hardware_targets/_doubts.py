@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from hardware_targets._measurement import Conditions, Latency
+from hardware_targets._protocol import MET
 
 WIDEST = 0.015  # half-width of the log ratio that a trial's figure should not exceed
 UNDISTURBED = 0.5  # share of blocks below which a reader should know
@@ -13,9 +14,12 @@ STEAL = 0.005
 FOREIGN = 0.02
 
 
-def doubts(latency: Latency, conditions: Conditions) -> Iterator[str]:
-    """Sentences about an unsteady, imprecise or disturbed measurement."""
+def doubts(latency: Latency, conditions: Conditions, reference_ms: float | None = None) -> Iterator[str]:
+    """Sentences about an unsteady, imprecise or disturbed measurement; `reference_ms` as the reference was known."""
     half = math.log(latency.ratio_high / latency.ratio_low) / 2
+    if reference_ms is not None and latency.reference_median_ms > MET * reference_ms:
+        slower = f"{latency.reference_median_ms / reference_ms - 1:.0%}"
+        yield f"the machine never came back to its own speed: the reference was {slower} slower; measure again later"
     if not latency.steady:
         yield "the warm-up ended while times still drifted; measure again when the machine has settled"
     if half > WIDEST:

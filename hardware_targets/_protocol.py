@@ -8,7 +8,9 @@ A neighbour on the same host only ever makes a block slower, in stretches of 10 
 by different factors; no mean over a session recovers the undisturbed ratio. So each side is given the time of its
 undisturbed blocks: the median of those within 8 % of its fastest hundredth. Where nothing disturbs, these are nearly
 all blocks, and their median is the median of all. Which blocks count is decided for each side by its own times, never
-by the ratio. The 95 % interval comes from leaving out each eighth of the session in turn.
+by the ratio. A neighbour may also stay for longer than a session: where the reference's undisturbed time is known from
+before, a session that has not met it goes on, up to five times its budget. The 95 % interval comes from leaving out
+each eighth of the session's undisturbed rounds in turn.
 
 A model on one thread waits for nothing, so a block whose wall time exceeds its CPU time by more than 2 % was
 interrupted by the scheduler; it counts with its CPU time, and such blocks are counted. On an idle machine there are
@@ -38,6 +40,7 @@ Work = Sequence[tuple[int, int]]  # per row, how large the candidate's and the r
 
 _INTERRUPTED = 1.02  # wall over CPU time from which a block counts as interrupted; undisturbed blocks stay below 1.002
 _SEGMENTS = 8
+MET = 1.06  # of the known undisturbed time: up to here a session has met it
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Plan:
     budget_s: float = 12.0  # for the rounds
     looks: tuple[float, ...] = (0.25, 0.5, 1.0)  # of the budget: when the precision is looked at
     half_width: float = 0.0075  # of the log ratio
+    reference_ms: float | None = None  # its fastest known undisturbed time; None: nothing is known
+    patience: float = 5.0  # budgets that a session may take to meet that time again
     jitter_calls: int = 662
     jitter_s: float = 0.6
 
@@ -218,8 +223,11 @@ def _rounds(
             continue
         looks.pop(0)
         times = _times(found, 0), _times(found, 1)
-        if not looks or spent >= plan.budget_s or _ratio(times, sides)[1] <= plan.half_width:
+        met = plan.reference_ms is None or _typical(times[1].counted, sides[1].alike) <= MET * plan.reference_ms * 1e6
+        enough = not looks or spent >= plan.budget_s or _ratio(times, sides)[1] <= plan.half_width
+        if (met and enough) or spent >= plan.patience * plan.budget_s:
             return times
+        looks = looks or [spent / plan.budget_s + plan.looks[0]]
 
 
 def _times(found: list[list[list[list[_Block]]]], side: int) -> _Times:
@@ -229,20 +237,30 @@ def _times(found: list[list[list[list[_Block]]]], side: int) -> _Times:
 
 def _ratio(times: tuple[_Times, _Times], sides: Sequence[_Side]) -> tuple[float, float]:
     """The log ratio and the half-width of its 95 % interval."""
+    calm = _calm(times[1].counted, sides[1].alike)
 
     def statistic(keep: np.ndarray) -> float:
         candidate, reference = (
-            _typical(side_times.counted[keep], side.alike) for side_times, side in zip(times, sides, strict=True)
+            _typical(side_times.counted[calm[keep]], side.alike) for side_times, side in zip(times, sides, strict=True)
         )
         return math.log(candidate / reference)
 
-    centre, half = jackknife(statistic, len(times[0].counted), _SEGMENTS)
+    centre, half = jackknife(statistic, len(calm), _SEGMENTS)
     errors = [
         median_error([pool[undisturbed(pool)] for pool in _pools(side_times.counted, side.alike)])
         for side_times, side in zip(times, sides, strict=True)
     ]
     # Eight stretches alone may agree by chance; blocks that scatter as they do never give a median better than this.
     return centre, max(half, Z_THREE_LOOKS * math.hypot(*errors))
+
+
+def _calm(counted: np.ndarray, alike: bool) -> np.ndarray:
+    """Rounds in which some block of the reference was undisturbed; all of them where these are too few to cut up."""
+    masks = [undisturbed(pool) for pool in _pools(counted, alike)]
+    shape = counted.shape if alike else (counted.shape[0], counted.shape[2])
+    some = np.any([mask.reshape(shape[0], -1).any(axis=1) for mask in masks], axis=0)
+    calm = np.flatnonzero(some)
+    return calm if len(calm) >= _SEGMENTS else np.arange(len(counted))
 
 
 def _typical(counted: np.ndarray, alike: bool) -> float:

@@ -80,6 +80,24 @@ def test_sessions_under_a_restless_neighbour_agree() -> None:
     assert np.mean(found) == pytest.approx(0.06 / 0.9, rel=0.02)
 
 
+def test_a_session_goes_on_until_the_machine_is_as_fast_as_it_was_known_to_be() -> None:
+    def long_neighbour(now_s: float) -> tuple[float, float]:
+        return (1.3, 1.15) if now_s < 9 else (1.0, 1.0)
+
+    for seed in range(5):
+        given_up = session(SimulatedDevice(seed, disturb=long_neighbour), seed=seed)
+        assert given_up.ratio > TRUE * 1.1
+        waiting = Plan(budget_s=4.0, reference_ms=10.0)
+        device = SimulatedDevice(seed, disturb=long_neighbour)
+        met = session(device, seed=seed, plan=waiting)
+        assert met.ratio == pytest.approx(TRUE, rel=0.01)
+        assert met.ratio_low <= TRUE <= met.ratio_high and met.ratio_high / met.ratio_low < 1.15
+        assert device.now_ns / 1e9 < 20
+    never = SimulatedDevice(0, disturb=lambda _: (1.3, 1.15))
+    assert session(never, plan=waiting).reference_median_ms == pytest.approx(11.5, rel=0.02)
+    assert 20 < never.now_ns / 1e9 < 30
+
+
 def test_inputs_of_different_sizes_are_not_taken_for_a_busy_machine() -> None:
     sizes = [1 + row % 5 for row in range(40)]
     device = SimulatedDevice(0, candidate_ms=0.5, reference_ms=2.0, sizes=sizes)
