@@ -71,9 +71,12 @@ def prune() -> dict[str, Dimension]:
     }
 
 
-def quantize() -> dict[str, Dimension]:
-    """Axes of quantization; `per_channel` applies only to schemes that round weights and activations to integers."""
+def quantize(kind: str) -> dict[str, Dimension]:
+    """Axes of quantization; `per_channel` applies only to schemes that round weights and activations to integers.
+
+    `kind` is that of the inputs: an encoder of texts is nothing but matrix products, which are cheap in 8 bits.
+    """
     return {
-        "scheme": Choice(SCHEMES, default="none"),
+        "scheme": Choice(SCHEMES, default="dynamic_int8" if kind == "text" else "none"),
         "per_channel": Choice((True, False), default=True),
     }

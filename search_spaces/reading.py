@@ -40,7 +40,7 @@ def load(space: str | Path | Mapping[str, Any], *, input: TaskInput, augmentatio
     shared = {
         "distill": _narrowed("distill", compression.distill(input.kind, augmentations), plain.pop("distill", {})),
         "prune": _narrowed("prune", compression.prune(), plain.pop("prune", {})),
-        "quantize": _narrowed("quantize", compression.quantize(), plain.pop("quantize", {})),
+        "quantize": _narrowed("quantize", compression.quantize(input.kind), plain.pop("quantize", {})),
     }
     _check_weights(shared["distill"])
     scheme = shared["quantize"]["scheme"]

@@ -58,6 +58,7 @@ _IMAGE: dict[str, dict[str, Scalar]] = {
     },
 }
 
+# How they are quantized is left to the space: papers compare 32-bit students, devices are given 8-bit ones.
 _TEXT: dict[str, dict[str, Scalar]] = {
     # The same soft targets for an encoder with half of the teacher's layers, whole and evenly spaced.
     "hinton": {
@@ -68,7 +69,6 @@ _TEXT: dict[str, dict[str, Scalar]] = {
         "distill.hard_weight": 0.1,
         "distill.hidden_weight": 0.0,
         "prune.ratio": 0.0,
-        "quantize.scheme": "none",
     },
     # Every other layer; soft targets, labels and the direction of the last hidden states: Sanh et al. 2019, arXiv
     # 1910.01108, with its weights 5 : 2 : 1 (its masked words are our labels).
@@ -81,7 +81,6 @@ _TEXT: dict[str, dict[str, Scalar]] = {
         "distill.hidden_weight": 0.1,
         "distill.hidden_of": "last",
         "prune.ratio": 0.0,
-        "quantize.scheme": "none",
     },
     # Embeddings, hidden states and attention in a first stage, the answers in a second: Jiao et al. 2019, arXiv
     # 1909.10351.
@@ -96,7 +95,6 @@ _TEXT: dict[str, dict[str, Scalar]] = {
         "distill.attention_weight": 0.5,
         "distill.first_stage": 0.5,
         "prune.ratio": 0.0,
-        "quantize.scheme": "none",
     },
     # Relations of the last layer's queries, keys and values, then the answers: Wang et al. 2020, arXiv 2012.15828.
     "minilm": {
@@ -109,7 +107,6 @@ _TEXT: dict[str, dict[str, Scalar]] = {
         "distill.relation_weight": 0.5,
         "distill.first_stage": 0.5,
         "prune.ratio": 0.0,
-        "quantize.scheme": "none",
     },
 }
 
