@@ -22,7 +22,7 @@ def distill(kind: str, augmentations: Sequence[str]) -> dict[str, Dimension]:
     students of texts begin with the teacher's weights, which a rate for fresh weights would destroy.
     """
     fresh = kind == "image"
-    rate = Range(3e-4, 1e-2, log=True, default=2e-3) if fresh else Range(1e-5, 1e-3, log=True, default=2e-4)
+    rate = Range(3e-4, 1e-2, log=True, default=2e-3) if fresh else Range(1e-5, 1e-3, log=True, default=1e-4)
     epochs = Range(1, 100, default=8, log=True, integer=True) if fresh else Range(1, 10, default=2, integer=True)
     axes: dict[str, Dimension] = {
         "temperature": Range(1.0, 10.0, log=True, default=4.0 if fresh else 2.0),

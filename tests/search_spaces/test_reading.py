@@ -34,7 +34,7 @@ def test_the_default_and_the_families_follow_the_kind_of_input() -> None:
     assert set(space.students) == {*search_spaces.families("text"), "identity"}
     assert not set(search_spaces.families("text")) & set(search_spaces.families("image"))
     assert {*search_spaces.families("text"), *search_spaces.families("image")} == set(search_spaces.families())
-    assert space.distill["learning_rate"].start == 2e-4
+    assert space.distill["learning_rate"].start == 1e-4
     assert load({}).distill["learning_rate"].start == 2e-3
 
 
