@@ -102,6 +102,14 @@ class TaskConfig(_Strict):
         """What its rows are, text or image; the name of the task's kind says it."""
         return "text" if self.kind.startswith("text") else "image"
 
+    @property
+    def augment_choices(self) -> list[str]:
+        """What `distill.augment` chooses from."""
+        if self.input_kind == "image":
+            return list(self.augmentations)
+        more = [key for key in ("transfer", "replace") if getattr(self, key) is not None]
+        return ["none", *more, *(["_".join(more)] if len(more) > 1 else [])]
+
     @field_validator("metric")
     @classmethod
     def _metric(cls, value: str) -> str:

@@ -39,7 +39,7 @@ class Task:
         self.channels: int = config.channels
         self.size = config.size
         self.metric = config.metric
-        self.augmentations: list[str] = list(config.augmentations)
+        self.augmentations = config.augment_choices
         self.cache = cache
         self._table = LabelledTable(config, open_source(config, cache))
         self.classes: list[str] = self._table.classes

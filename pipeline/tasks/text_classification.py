@@ -16,7 +16,7 @@ from pipeline.config import ReplaceConfig, TaskConfig
 from pipeline.errors import ConfigError, near
 from pipeline.quality import quality_with_intervals
 from pipeline.tasks import InputSpec
-from pipeline.tasks._buckets import Copies, TokenBatches
+from pipeline.tasks._buckets import TokenBatches
 from pipeline.tasks._pretrained import Pretrained, digest, is_wordpiece, read_pretrained
 from pipeline.tasks._replace import Replaced
 from pipeline.tasks._sources import open_source
@@ -25,6 +25,7 @@ from pipeline.tasks._text_cells import text_cells
 from pipeline.tasks._tokens import IDS, TYPES, TokenTable, chunks, feed_of, joined, stored_tokens
 from pipeline.tasks._transfer import Transfer
 from pipeline.tasks._trim import used_pieces
+from pipeline.tasks._unlabelled import Unlabelled
 from pipeline.tasks._views import Tokenizers
 from search_spaces import TextInput
 
@@ -49,18 +50,14 @@ class Task:
         self.config = config
         self.name = config.kind
         self.metric = config.metric
+        self.augmentations = config.augment_choices
         self.cache = cache
         self._table = LabelledTable(config, open_source(config, cache, text_cells))
         self.classes: list[str] = self._table.classes
-        self._transfer = Transfer(config.transfer, config, cache) if config.transfer else None
-        self._replaced = self._copies(config.replace) if config.replace else None
-
-    @property
-    def augmentations(self) -> list[str]:
-        """What `distill.augment` can be: none, and what the configuration gives further texts for."""
-        given = {"transfer": self._transfer, "replace": self._replaced}
-        names = [name for name, found in given.items() if found is not None]
-        return ["none", *names, *(["transfer_replace"] if len(names) == 2 else [])]
+        self._unlabelled = Unlabelled(
+            Transfer(config.transfer, config, cache) if config.transfer else None,
+            self._replaced(config.replace) if config.replace else None,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -69,24 +66,17 @@ class Task:
         return self._table.fingerprint(fields, digest(self._pretrained.tokenizer))
 
     @property
-    def _unlabelled(self) -> dict[str, Transfer | Replaced]:
-        named = {"transfer": self._transfer, "replaced": self._replaced}
-        return {name: found for name, found in named.items() if found is not None}
-
-    @property
     def extra(self) -> dict[str, str]:
         """Rows without labels behind those of train, in order, each with a key that changes with its texts."""
-        return {name: found.key for name, found in self._unlabelled.items()}
+        return self._unlabelled.keys()
 
     def check_extra(self) -> None:
         """Errors: ConfigError, Unavailable where they cannot be read or made."""
-        for found in self._unlabelled.values():
-            found.check()
+        self._unlabelled.check()
 
     def make_extra(self, progress: Callable[[str], None]) -> None:
         """Make those that are made, where they are not known yet."""
-        for found in self._unlabelled.values():
-            found.make(progress)
+        self._unlabelled.make(progress)
 
     def task_input(self) -> TextInput:
         """What families must know: of the texts, and of the teacher's encoder. Errors: ConfigError, Unavailable."""
@@ -118,7 +108,7 @@ class Task:
 
     def rows(self, split: str) -> int:
         """Number of rows in a split."""
-        found = self._unlabelled.get(split)
+        found = self._unlabelled.parts.get(split)
         return self._table.rows(split) if found is None else found.rows
 
     def labels(self, split: str) -> np.ndarray:
@@ -158,12 +148,13 @@ class Task:
             raise ConfigError(f"texts have no augmentation {augment!r}{near(augment, self.augmentations)}")
         size = batch_size or max(16, min(BATCH_SIZE, int(share * self.rows(split)) // 30))
         pad, longest = self._tokenizers.pad(view), view["max_length"]
-        only = None if split in self._unlabelled else self._table.part(split, share)
+        only = None if split in self._unlabelled.parts else self._table.part(split, share)
         if augment == "none":
             return TokenBatches(self._tokens(split, view), pad, longest, size, only)
-        table = joined([self._tokens(name, view) for name in ("train", *self._unlabelled)])
-        only, copies = self._shown(augment, only, share)
-        return TokenBatches(table, pad, longest, size, only, copies)
+        count = self.rows(split)
+        table = joined([self._tokens(name, view) for name in (split, *self._unlabelled.parts)])
+        shown, copies = self._unlabelled.shown(augment, np.arange(count) if only is None else only, count, share)
+        return TokenBatches(table, pad, longest, size, shown, copies)
 
     def feeds(self, split: str, view: Mapping[str, Any], limit: int | None = None) -> Path:
         """Folder of inputs int64 [1, T], one per row of the split, none of them padded.
@@ -257,31 +248,20 @@ class Task:
     def _tokenizers(self) -> Tokenizers:
         return Tokenizers(self._pretrained.tokenizer, lambda: self._kept)
 
-    def _shown(self, augment: str, only: np.ndarray | None, share: float) -> tuple[np.ndarray, Copies | None]:
-        """The rows that an epoch shows, and copies that may stand for them; `only` are those of train, None: all."""
-        count, copies = self.rows("train"), None
-        shown = np.arange(count) if only is None else only
-        if self._replaced is not None and "replace" in augment:
-            first = count + (self._transfer.rows if self._transfer is not None else 0)
-            copies = Copies(count, first, self._replaced.copies)
-        if self._transfer is not None and "transfer" in augment:
-            shown = np.concatenate([shown, count + self._transfer.part(share)])
-        return shown, copies
-
     def _tokens(self, split: str, view: Mapping[str, Any]) -> TokenTable:
         folder = self.cache / "tokens" / f"{split}-{view['max_length']}-{self._key(split, view)}"
         return stored_tokens(folder, self._texts(split), self._tokenizers.of(view), self._typed)
 
     def _texts(self, split: str) -> Iterator[tuple[str, ...]]:
-        if split in self._unlabelled:
-            return self._unlabelled[split].cells()
+        if split in self._unlabelled.parts:
+            return self._unlabelled.parts[split].cells()
         return self._table.source(split).cells(self._table.places(split))
 
     @property
     def _columns(self) -> list[str | None]:
         return [self.config.text, self.config.text_pair]
 
-    def _copies(self, config: ReplaceConfig) -> Replaced:
+    def _replaced(self, config: ReplaceConfig) -> Replaced:
         return Replaced(
             config,
             self.cache,
@@ -292,6 +272,6 @@ class Task:
         )
 
     def _key(self, split: str, view: Mapping[str, Any]) -> str:
-        if split in self._unlabelled:
-            return sha256([self._unlabelled[split].key, self._tokenizers.digest(view), self._typed])[:16]
+        if split in self._unlabelled.parts:
+            return sha256([self._unlabelled.parts[split].key, self._tokenizers.digest(view), self._typed])[:16]
         return self._table.key(split, self._columns, self._tokenizers.digest(view), self._typed)

@@ -102,7 +102,7 @@ def test_a_share_of_the_rows_is_one_of_both_kinds(task: Task) -> None:
 
 def test_row_numbers_lead_to_the_texts(task: Task, folder: Path) -> None:
     more = pq.read_table(folder / "more" / "train.parquet")["text"].to_pylist()
-    copies = list(task._replaced.cells())  # type: ignore[union-attr]
+    copies = list(task._texts("replaced"))
     train = [feed["input_ids"][0].tolist() for feed in load_feeds(task.feeds("train", FULL))]
     for batch in task.batches("train", FULL, "transfer_replace", batch_size=8).epoch(torch.Generator()):
         ids, mask = batch.inputs
