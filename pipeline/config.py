@@ -46,6 +46,35 @@ class SplitConfig(_Strict):
     selection: float = Field(0.08, gt=0, lt=0.5)
 
 
+class TransferConfig(_Strict):
+    """Texts without labels that students learn from too: training rows of a further source."""
+
+    data: DataConfig
+    text: str = "text"  # column
+    text_pair: str | None = None  # column of the second text; where the task is about pairs, and only there
+    limit_rows: int | None = Field(None, ge=1)
+
+
+class ReplaceConfig(_Strict):
+    """Copies of the training texts with words replaced, as TinyBERT's augmentation makes them."""
+
+    by: Literal["teacher_embeddings", "masked_model", "wordnet"] = "teacher_embeddings"
+    model: str | None = None  # masked_model: local folder or hub name
+    copies: int = Field(2, ge=1, le=20)  # of every training row
+    share: float = Field(0.15, gt=0, le=1)  # of the words that is replaced, one word at least
+    candidates: int = Field(15, ge=1, le=1000)  # among which chance takes one
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _model(self) -> ReplaceConfig:
+        if (self.by == "masked_model") != (self.model is not None):
+            raise ValueError(
+                "`by: masked_model` and `model:` go together: give the folder or hub name of a masked language model "
+                "with it, and none without"
+            )
+        return self
+
+
 class TaskConfig(_Strict):
     """What is to be learned; data sets are configuration, not code."""
 
@@ -65,11 +94,21 @@ class TaskConfig(_Strict):
     split: SplitConfig = SplitConfig()
     augmentations: list[Literal["none", "shift", "flip_shift"]] = ["none", "shift"]
     limit_rows: dict[Literal["train", "validation", "test"], int] = Field(default_factory=dict)
+    transfer: TransferConfig | None = None
+    replace: ReplaceConfig | None = None
 
     @property
     def input_kind(self) -> str:
         """What its rows are, text or image; the name of the task's kind says it."""
         return "text" if self.kind.startswith("text") else "image"
+
+    @property
+    def augment_choices(self) -> list[str]:
+        """What `distill.augment` chooses from."""
+        if self.input_kind == "image":
+            return list(self.augmentations)
+        more = [key for key in ("transfer", "replace") if getattr(self, key) is not None]
+        return ["none", *more, *(["_".join(more)] if len(more) > 1 else [])]
 
     @field_validator("metric")
     @classmethod
@@ -77,6 +116,18 @@ class TaskConfig(_Strict):
         if value not in QUALITY:
             raise ValueError(f"no quality metric named {value!r}{near(value, QUALITY)}")
         return value
+
+    @model_validator(mode="after")
+    def _more_texts(self) -> TaskConfig:
+        for key in ("transfer", "replace"):
+            if self.input_kind != "text" and getattr(self, key) is not None:
+                raise ValueError(f"`{key}:` is for texts, and {self.kind!r} has none; leave it out")
+        if self.transfer is not None and (self.transfer.text_pair is None) != (self.text_pair is None):
+            one, two = ("single texts", "pairs") if self.text_pair is None else ("pairs", "single texts")
+            raise ValueError(
+                f"the task is about {one} and `transfer:` gives {two}; name `text_pair:` in both of them or in neither"
+            )
+        return self
 
 
 class TeacherTraining(_Strict):

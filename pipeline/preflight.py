@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import search_spaces
-from pipeline.config import SearchConfig, differences, parse_config
+from pipeline.config import SearchConfig, TaskConfig, differences, parse_config
 from pipeline.errors import ConfigError, near
 from pipeline.workspace import Workspace, check_space
 
@@ -63,4 +63,9 @@ def needed_bytes(config: SearchConfig) -> int:
     task = config.task
     row = 8 * task.max_length if task.input_kind == "text" else 2 * task.size**2 * task.channels
     rows = sum(task.limit_rows.values()) or 100_000
+    rows += (task.replace.copies * rows if task.replace else 0) + _transfer_rows(task)
     return BASE_BYTES + per_trial * config.limits.trials + rows * row
+
+
+def _transfer_rows(task: TaskConfig) -> int:
+    return 0 if task.transfer is None else task.transfer.limit_rows or 100_000

@@ -25,6 +25,18 @@ class TeacherTargets:
     """Logits and pooled features of the teacher, row by row as `task.labels(split)` has them."""
 
     views: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray | None]]  # (split, view) -> logits, features
+    extra: tuple[str, ...] = ()  # rows without labels, numbered behind those of train in this order
+
+    def learned_logits(self) -> np.ndarray:
+        """float32 [N + E, K], of train and of the rows behind it."""
+        train = self.logits("train")
+        return np.concatenate([train, *(self.logits(name) for name in self.extra)]) if self.extra else train
+
+    def learned_features(self) -> tuple[np.ndarray, ...] | None:
+        """float16 [N, D] of train and of each part behind it; None where this teacher shows none."""
+        found = [self.features(name) for name in ("train", *self.extra)]
+        known = tuple(features for features in found if features is not None)
+        return known or None
 
     def logits(self, split: str, view: str = PLAIN) -> np.ndarray:
         """float32 [N, K]."""
@@ -45,23 +57,27 @@ def teacher_targets(
 ) -> TeacherTargets:
     """Answers on train and validation, and on mirrored train where the task's augmentations mirror.
 
-    Kept below `cache` under the hash of teacher, data and preprocessing. `progress` is told one line per computed
-    view. Errors: ConfigError when the teacher's answers are not finite.
+    Also on the rows without labels that the task brings. Kept below `cache` under the hash of teacher, data and
+    preprocessing. `progress` is told one line per computed view. Errors: ConfigError when the teacher's answers are
+    not finite.
     """
     wanted = [("train", PLAIN), ("validation", PLAIN)]
     if "flip_shift" in task.augmentations:
         wanted.append(("train", MIRRORED))
+    task.make_extra(progress)
+    extra = task.extra
+    wanted += [(name, PLAIN) for name in extra]
     identity = [teacher.sha256, teacher.classes, task.fingerprint, task.preprocessing(teacher.view)]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     views = {}
     for split, view in wanted:
-        folder = cache / "answers" / key / f"{split}-{view}"
+        folder = cache / "answers" / key / "-".join((split, *([extra[split]] if split in extra else []), view))
         if not (folder / "logits.npy").exists():
             progress(f"the teacher answers {task.rows(split)} {view} {split} rows")
             _compute(teacher, task, split, view, folder)
         features = folder / "features.npy"
         views[split, view] = (mapped(folder / "logits.npy"), mapped(features) if features.exists() else None)
-    return TeacherTargets(views)
+    return TeacherTargets(views, tuple(extra))
 
 
 def _compute(teacher: Teacher, task: Task, split: str, view: str, folder: Path) -> None:

@@ -12,16 +12,25 @@ from typing import Any
 
 import torch
 
+from pipeline.artifact import sha256_of
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.teacher_files import check_files, first_line, local_folder
 
 
 def load_model(
-    auto: str, noun: str, place: str, *, new_head: bool = False, trust_remote_code: bool = False, **changes: Any
+    auto: str,
+    noun: str,
+    place: str,
+    *,
+    new_head: bool = False,
+    trust_remote_code: bool = False,
+    role: str = "teacher",
+    key: str = "teacher.path",
+    **changes: Any,
 ) -> Any:
     """A model by the name of transformers' `auto` class, float32, safetensors only. Errors: ConfigError, Unavailable.
 
-    `noun` says in an error what was wanted, e.g. "an image classifier".
+    `noun` says in an error what was wanted, e.g. "an image classifier", `role` for what, and `key` where it is named.
     """
     import transformers
 
@@ -42,18 +51,19 @@ def load_model(
     except Exception as error:  # OSError, ValueError, RuntimeError, SafetensorError, ...: transformers has no one kind
         if folder is None and isinstance(error, OSError) and "safetensors" not in str(error):
             raise Unavailable(
-                f"teacher {place!r} cannot be fetched: {first_line(error)}. "
-                "Check name and connection, or give a local folder in `teacher.path`"
+                f"{role} {place!r} cannot be fetched: {first_line(error)}. "
+                f"Check name and connection, or give a local folder in `{key}`"
             ) from error
         raise ConfigError(
-            f"teacher {place!r} cannot be loaded as {noun}: {first_line(error)}; "
+            f"{role} {place!r} cannot be loaded as {noun}: {first_line(error)}; "
             "give the folder of one, as save_pretrained() writes it"
         ) from error
     missing = sorted(found["missing_keys"])
     if missing and not new_head:
+        more = "or fine-tune it: `teacher: {train: {from_checkpoint: ...}}`"
         raise ConfigError(
-            f"teacher {place!r} lacks {len(missing)} weights ({', '.join(missing[:3])}), which would be random; "
-            "give a folder with a trained head, or fine-tune it: `teacher: {train: {from_checkpoint: ...}}`"
+            f"{role} {place!r} lacks {len(missing)} weights ({', '.join(missing[:3])}), which would be random; "
+            f"give a folder with a trained head, {more if role == 'teacher' else f'that of {noun}, in `{key}`'}"
         )
     return model
 
@@ -109,6 +119,23 @@ def sha256_of_model(model: Any) -> str:
         digest.update(f"{name}:{tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def identity_of(place: str) -> str:
+    """What changes when the files of a model change: their hash in a folder, the commit on the hub.
+
+    Errors: ConfigError where the folder holds no weights that can be opened; Unavailable.
+    """
+    folder = local_folder(place)
+    if folder is None:
+        found = file_of(place, "config.json")
+        return (
+            f"{place}@{found.parent.name if found else ''}"  # kept by the hub's library as snapshots/COMMIT/config.json
+        )
+    check_files(folder)
+    names = ("*.safetensors", "*.json", "vocab.txt")
+    paths = sorted(path for pattern in names for path in folder.glob(pattern))
+    return hashlib.sha256("".join(f"{path.name}:{sha256_of(path)}" for path in paths).encode()).hexdigest()
 
 
 @contextmanager

@@ -153,7 +153,8 @@ def energy_kind(target: HardwareTarget) -> str:
 
 
 def prepare_space(config: SearchConfig, task: tasks.Task) -> tuple[SearchSpace, TaskInput]:
-    """The user's space for what this task gives. Errors: ConfigError."""
+    """The user's space for what this task gives. Errors: ConfigError, Unavailable."""
+    task.check_extra()  # the space offers to learn from these rows
     given = task.task_input()
     try:
         return search_spaces.load(config.space, input=given, augmentations=task.augmentations), given

@@ -25,6 +25,7 @@ DOORS = {
     "torch_pruning": {"pipeline/stages/prune.py"},
     "transformers": {"pipeline/teacher_hub.py"},
     "datasets": {"pipeline/tasks/_sources.py"},
+    "nltk": {"pipeline/tasks/_wordnet.py"},
     "plotly": {"pipeline/report_charts.py", "pipeline/report_page.py"},
     "typer": {"pipeline/cli.py"},
 }

@@ -126,7 +126,7 @@ def test_yaml_blocks_are_parts_of_a_configuration(page: Path) -> None:
             data["task"] = {**data["task"], "metric": data["objectives"][0]}
         config = parse_config(data, page.name)
         given = INPUTS[config.task.input_kind]
-        search_spaces.load(config.space, input=given, augmentations=config.task.augmentations)
+        search_spaces.load(config.space, input=given, augmentations=config.task.augment_choices)
 
 
 def model_fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:

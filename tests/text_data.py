@@ -60,6 +60,13 @@ def write_texts(folder: Path, rows: int = 200, pairs: bool = False) -> Path:
     return folder
 
 
+def write_unlabelled(folder: Path, rows: int = 60, pairs: bool = False) -> Path:
+    """train.parquet with texts of another seed and no label: column `text`, or `one` and `two`. Returns the folder."""
+    first, second = texts(rows, 50)[0], texts(rows, 51)[0]
+    write_columns(folder / "train.parquet", **({"one": first, "two": second} if pairs else {"text": first}))
+    return folder
+
+
 def write_columns(path: Path, **columns: Any) -> None:
     """One Parquet file."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,22 +104,45 @@ def write_tiny_bert(
     """A BertForSequenceClassification with random weights as a local checkpoint: config.json, model.safetensors,
     tokenizer.json. Returns the folder.
     """
-    from transformers import BertConfig, BertForSequenceClassification
+    from transformers import BertForSequenceClassification
 
-    config = BertConfig(
+    labels = dict(enumerate(classes))
+    config = _bert_config(layers, width, heads, id2label=labels, label2id={name: key for key, name in labels.items()})
+    return _write_checkpoint(folder, BertForSequenceClassification, config, seed)
+
+
+def write_tiny_masked_bert(folder: Path, favourite: str | None = None) -> Path:
+    """A BertForMaskedLM with random weights, which guesses the piece `favourite` everywhere. Returns the folder."""
+    from transformers import BertForMaskedLM
+
+    _write_checkpoint(folder, BertForMaskedLM, _bert_config(1, 32, 4), 0)
+    if favourite is not None:
+        model = BertForMaskedLM.from_pretrained(folder)
+        with torch.no_grad():
+            model.cls.predictions.bias[vocabulary().index(favourite)] = 100.0
+        model.save_pretrained(folder)
+    return folder
+
+
+def _bert_config(layers: int, width: int, heads: int, **more: Any) -> Any:
+    from transformers import BertConfig
+
+    return BertConfig(
         vocab_size=len(vocabulary()),
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=heads,
         intermediate_size=2 * width,
         max_position_embeddings=MAX_POSITIONS,
-        id2label=dict(enumerate(classes)),
-        label2id={name: number for number, name in enumerate(classes)},
         pad_token_id=0,
+        **more,
     )
+
+
+def _write_checkpoint(folder: Path, kind: Any, config: Any, seed: int) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = BertForSequenceClassification(config)
+        model = kind(config)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tiny_tokenizer().save(str(folder / "tokenizer.json"))

@@ -9,10 +9,9 @@ learning and a weight means the same at any temperature, number of classes and f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
@@ -126,14 +125,19 @@ def gradient_batches(
 
 
 class Loss:
-    """Weighted mean of the normalised terms; callable on a student's logits, its projected features and a batch."""
+    """Weighted mean of the normalised terms; callable on a student's logits, its projected features and a batch.
+
+    Rows behind those of train have no label and no part in any scale; they have every term but the hard one.
+    """
 
     def __init__(self, task: Task, targets: TeacherTargets, settings: Mapping[str, Scalar]) -> None:
         self.weights = Weights.of(settings)
         self.temperature = float(settings.get("temperature", 1.0))
         self.labels = torch.from_numpy(task.labels("train"))
         self.class_weights = torch.from_numpy(task.class_weight_vector())
-        self.teacher_logits = _views(targets, targets.logits)
+        self.teacher_logits = [torch.from_numpy(targets.learned_logits())]
+        if targets.mirrored:
+            self.teacher_logits.append(torch.from_numpy(targets.logits("train", MIRRORED)))
         self.soft_scale = soft_scale(torch.from_numpy(targets.logits("train")), self.temperature)
         self.hard_scale = hard_scale(self.labels, self.class_weights)
         self.hidden = HiddenTargets.of(targets) if self.weights.hidden > 0 else None
@@ -144,11 +148,21 @@ class Loss:
             teacher = _pick(self.teacher_logits, batch)
             total = total + self.weights.soft * soft_term(logits, teacher, self.temperature) / self.soft_scale
         if self.weights.hard > 0:
-            hard = nn.functional.cross_entropy(logits, self.labels[batch.rows], self.class_weights)
-            total = total + self.weights.hard * hard / self.hard_scale
+            total = total + self.weights.hard * self._hard(logits, batch.rows) / self.hard_scale
         if self.hidden is not None and projected is not None:
             total = total + self.weights.hidden * nn.functional.mse_loss(projected, self.hidden(batch))
         return total
+
+    def _hard(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """The weighted cross entropy of the labelled rows times their share of the batch.
+
+        So a labelled row counts the same whatever it stands beside, and a batch without any adds nothing.
+        """
+        labelled = rows < len(self.labels)
+        if not labelled.any():
+            return 0.0 * logits.sum()  # a gradient all the same, where the hard term is the only one
+        mean = nn.functional.cross_entropy(logits[labelled], self.labels[rows[labelled]], self.class_weights)
+        return mean * labelled.float().mean()
 
 
 def soft_term(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -179,27 +193,40 @@ def hard_scale(labels: torch.Tensor, class_weights: torch.Tensor) -> float:
 class HiddenTargets:
     """The teacher's pooled features, each standardised over train; a student that answers their mean scores 1."""
 
-    def __init__(self, views: list[np.ndarray], mean: np.ndarray, std: np.ndarray) -> None:
-        self.views = views
+    def __init__(
+        self, parts: Sequence[np.ndarray], mirrored: np.ndarray | None, mean: np.ndarray, std: np.ndarray
+    ) -> None:
+        self.parts, self.mirrored = parts, mirrored
+        self.starts = np.cumsum([0, *(len(part) for part in parts)])
         self.alive = np.flatnonzero(std > 1e-4 * max(1.0, float(std.max())))  # a unit that never fires teaches nothing
         self.mean, self.std = mean[self.alive], std[self.alive]
 
     @classmethod
     def of(cls, targets: TeacherTargets) -> HiddenTargets:
         """Errors: Refused where the teacher shows no features."""
-        plain = targets.features("train")
-        if plain is None:
+        parts = targets.learned_features()
+        if parts is None:
             raise Refused("the teacher shows no pooled features to learn from; set distill.hidden_weight to 0")
-        views = [plain] + ([_given(targets.features("train", MIRRORED))] if targets.mirrored else [])
-        return cls(views, plain.mean(0, dtype=np.float64), plain.std(0, dtype=np.float64))
+        mirrored = targets.features("train", MIRRORED) if targets.mirrored else None
+        return cls(parts, mirrored, parts[0].mean(0, dtype=np.float64), parts[0].std(0, dtype=np.float64))
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """float32 [B, D'] targets of a batch."""
         rows, mirrored = batch.rows.numpy(), batch.mirrored.numpy()
-        picked = self.views[0][rows]
-        if mirrored.any():
-            picked[mirrored] = self.views[1][rows[mirrored]]
+        picked = self._rows(rows)
+        if self.mirrored is not None and mirrored.any():
+            picked[mirrored] = self.mirrored[rows[mirrored]]
         return torch.from_numpy(((picked[:, self.alive].astype(np.float32) - self.mean) / self.std).astype(np.float32))
+
+    def _rows(self, rows: np.ndarray) -> np.ndarray:
+        # Put together in memory the parts would be large: 200,000 rows of width 768 are 300 MB.
+        if len(self.parts) == 1:
+            return self.parts[0][rows]
+        picked = np.empty((len(rows), self.parts[0].shape[1]), self.parts[0].dtype)
+        for part, start in zip(self.parts, self.starts, strict=False):
+            here = (rows >= start) & (rows < start + len(part))
+            picked[here] = part[rows[here] - start]
+        return picked
 
 
 class _Learner(nn.Module):
@@ -292,18 +319,8 @@ def _batches(artifact: TorchArtifact, task: Task, split: str, augment: str = "no
     return task.batches(split, task.view(artifact.shape), augment, share=rows)
 
 
-def _views(targets: TeacherTargets, read: Callable[..., Any]) -> list[torch.Tensor]:
-    plain = torch.from_numpy(read("train"))
-    return [plain, torch.from_numpy(read("train", MIRRORED))] if targets.mirrored else [plain]
-
-
 def _pick(views: list[torch.Tensor], batch: Batch) -> torch.Tensor:
     """The view that each sample of the batch was shown in. Shifts are left out: the teacher hardly minds them."""
     if len(views) == 1:
         return views[0][batch.rows]
     return torch.where(batch.mirrored[:, None], views[1][batch.rows], views[0][batch.rows])
-
-
-def _given(features: np.ndarray | None) -> np.ndarray:
-    assert features is not None  # both views come from the same teacher
-    return features

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -66,6 +66,22 @@ class Task(Protocol):
     def labels(self, split: str) -> np.ndarray: ...
     def score(self, labels: np.ndarray, logits: np.ndarray) -> dict[str, float]: ...
     def class_weight_vector(self) -> np.ndarray: ...
+
+    @property
+    def extra(self) -> Mapping[str, str]:
+        """Rows without labels that an epoch of train can show, numbered behind its own in this order.
+
+        By name, under which `rows` and `batches` know them, with a key that changes when they change.
+        """
+        ...
+
+    def check_extra(self) -> None:
+        """Errors: ConfigError, Unavailable where such rows cannot be had."""
+        ...
+
+    def make_extra(self, progress: Callable[[str], None]) -> None:
+        """Make them where that takes long and is not done; `progress` is told how far it is."""
+        ...
 
     def view(self, shape: Mapping[str, Any]) -> View:
         """How a student of this shape reads a row."""

@@ -18,6 +18,22 @@ MULTIPLE = 2
 
 
 @dataclass(frozen=True)
+class Copies:
+    """`count` replaced copies of each of the first `rows` rows: copy c of row r is row `first + c * rows + r`."""
+
+    rows: int
+    first: int
+    count: int
+
+    def shown(self, rows: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        """The same rows, half of those that have copies turned into one of them by chance."""
+        turned = (torch.rand(len(rows), generator=generator) < 0.5).numpy() & (rows < self.rows)
+        copy = torch.randint(self.count, (len(rows),), generator=generator).numpy()
+        shown: np.ndarray = np.where(turned, self.first + copy * self.rows + rows, rows)
+        return shown
+
+
+@dataclass(frozen=True)
 class TokenBatches:
     """A split's token ids in batches, padded with `pad` to their longest row, never above `longest` pieces."""
 
@@ -26,6 +42,7 @@ class TokenBatches:
     longest: int
     batch_size: int = 64
     only: np.ndarray | None = None  # int64 rows that an epoch shows; None: all
+    copies: Copies | None = None  # that an epoch shows in their place now and then
 
     @property
     def steps(self) -> int:
@@ -40,6 +57,8 @@ class TokenBatches:
         """One pass in random order: shuffled, sorted by length within windows, the batches shuffled again."""
         shown = self._shown
         order = shown[torch.randperm(len(shown), generator=generator).numpy()[: self.steps * self.batch_size]]
+        if self.copies is not None:
+            order = self.copies.shown(order, generator)
         batches = [
             rows
             for start in range(0, len(order), WINDOW * self.batch_size)

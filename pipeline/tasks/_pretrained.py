@@ -40,8 +40,11 @@ class Pretrained:
     token_types: int
 
 
-def read_pretrained(place: str) -> Pretrained:
-    """Of a local folder or a hub name; no code in it is executed. Errors: ConfigError, Unavailable."""
+def read_pretrained(place: str, whose: str = "teacher") -> Pretrained:
+    """Of a local folder or a hub name; no code in it is executed. `whose` the tokenizer should be, for errors.
+
+    Errors: ConfigError, Unavailable.
+    """
     config = _read_config(place)
     sizes = {}
     for size, names in SIZES.items():
@@ -56,7 +59,7 @@ def read_pretrained(place: str) -> Pretrained:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     pieces = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-    _check(tokenizer, pieces, sizes["vocabulary"], place)
+    _check(tokenizer, pieces, sizes["vocabulary"], place, whose)
     return Pretrained(place, tokenizer, sizes, pieces, int(config.get("type_vocab_size", 0)))
 
 
@@ -127,10 +130,10 @@ def _bert_tokenizer(vocabulary: Path, settings: Path | None) -> Tokenizer:
     return tokenizer
 
 
-def _check(tokenizer: Tokenizer, pieces: int, rows: int, place: str) -> None:
+def _check(tokenizer: Tokenizer, pieces: int, rows: int, place: str, whose: str) -> None:
     fault = None
     if pieces > rows:
-        fault = f"it has {pieces} pieces and the teacher's embedding {rows} rows"
+        fault = f"it has {pieces} pieces and the {whose}'s embedding {rows} rows"
     if is_wordpiece(tokenizer):
         names = (tokenizer.model.unk_token, "[CLS]", "[SEP]")
         lost = [name for name in names if tokenizer.token_to_id(name) is None]
@@ -139,7 +142,7 @@ def _check(tokenizer: Tokenizer, pieces: int, rows: int, place: str) -> None:
         fault = "it puts no special piece around a text"
     if fault:
         raise ConfigError(
-            f"the tokenizer of {place!r} is not the teacher's: {fault}. Give the one that the teacher was trained with"
+            f"the tokenizer of {place!r} is not the {whose}'s: {fault}. Give the one that the {whose} was trained with"
         )
 
 

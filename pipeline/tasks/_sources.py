@@ -58,8 +58,11 @@ Source = Mapping[str, Callable[[], Rows]]  # train, and validation and test wher
 Reader = Callable[[Any, str, TaskConfig, Path], Cells]
 
 
-def open_source(config: TaskConfig, cache: Path, reader: Reader = image_cells) -> Source:
-    """The splits that `config.data` has, none of them read yet. Errors: ConfigError, Unavailable."""
+def open_source(config: TaskConfig, cache: Path, reader: Reader = image_cells, labelled: bool = True) -> Source:
+    """The splits that `config.data` has, none of them read yet. Errors: ConfigError, Unavailable.
+
+    Not `labelled`: no label is read, and every row's is None.
+    """
     data = config.data
     if data.source == "sklearn":
         return {"train": lambda: Rows("train", *digits(data))}
@@ -72,7 +75,8 @@ def open_source(config: TaskConfig, cache: Path, reader: Reader = image_cells) -
     read = _read_files if data.source == "folder" else _read_hub
 
     def opener(split: str, place: Any) -> Callable[[], Rows]:
-        return lambda: _rows(read(data, place, cache / "datasets"), split, config, _folder_of(place), reader)
+        label = config.label if labelled else None
+        return lambda: _rows(read(data, place, cache / "datasets"), split, config, _folder_of(place), reader, label)
 
     return {split: opener(split, place) for split, place in places.items()}
 
@@ -200,11 +204,14 @@ def _quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _rows(table: Any, split: str, config: TaskConfig, folder: Path, reader: Reader) -> Rows:
+def _rows(table: Any, split: str, config: TaskConfig, folder: Path, reader: Reader, label: str | None) -> Rows:
     """Rows of a `datasets.Dataset`, its columns checked."""
-    present(table, split, "label", config.label)
+    if label is not None:
+        present(table, split, "label", label)
     if len(table) == 0:
         raise ConfigError(f"{split} is empty: it has its columns but no row; give a file with rows")
     cells = reader(table, split, config, folder)
-    labels = table.with_format("arrow").select_columns([config.label])[:].column(config.label).to_pylist()
-    return Rows(split, labels, getattr(table.features[config.label], "names", None), cells)
+    if label is None:
+        return Rows(split, [None] * len(table), None, cells)
+    labels = table.with_format("arrow").select_columns([label])[:].column(label).to_pylist()
+    return Rows(split, labels, getattr(table.features[label], "names", None), cells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,17 @@ def text_cells(table: Any, split: str, config: TaskConfig, _folder: Path) -> Cel
     An empty text is a text; a missing one is a fault of the data. Errors: ConfigError.
     """
     columns = {"text": config.text} | ({"text_pair": config.text_pair} if config.text_pair else {})
+    return column_cells(table, split, columns)
+
+
+def column_cells(table: Any, split: str, columns: Mapping[str, str]) -> Cells:
+    """The same of `columns`, by the key below `task` that names each. Errors: ConfigError."""
     for key, column in columns.items():
         holds(table, split, key, column, KINDS, "text")
     if len(set(columns.values())) < len(columns):
         raise ConfigError(
-            f"`task.text` and `task.text_pair` both name column {config.text!r}; name the second text's column, "
-            "or leave `task.text_pair` out"
+            f"{' and '.join(f'`task.{key}`' for key in columns)} both name column {next(iter(columns.values()))!r}; "
+            "name the second text's column, or leave the second key out"
         )
     plain = table.select_columns(list(columns.values())).with_format("arrow")
 

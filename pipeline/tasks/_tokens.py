@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -43,6 +43,19 @@ class TokenTable:
         part = slice(self.starts[row], self.starts[row + 1])
         found = {IDS: self.ids[None, part].astype(np.int64)}
         return found if self.types is None else found | {TYPES: self.types[None, part].astype(np.int64)}
+
+
+def joined(tables: Sequence[TokenTable]) -> TokenTable:
+    """Their rows one behind the other, in memory."""
+    before = np.cumsum([0, *(len(table.ids) for table in tables)])
+    starts = [table.starts[:-1] + offset for table, offset in zip(tables, before, strict=False)]
+    types = [table.types for table in tables if table.types is not None]
+    return TokenTable(
+        np.concatenate([table.ids for table in tables]),
+        np.concatenate([*starts, before[-1:]]),
+        np.concatenate(types) if types else None,
+        sum(table.cut for table in tables),
+    )
 
 
 def feed_of(tokenizer: Tokenizer, texts: tuple[str, ...], typed: bool) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Task:
         self.channels: int = config.channels
         self.size = config.size
         self.metric = config.metric
-        self.augmentations: list[str] = list(config.augmentations)
+        self.augmentations = config.augment_choices
         self.cache = cache
         self._table = LabelledTable(config, open_source(config, cache))
         self.classes: list[str] = self._table.classes
@@ -65,6 +65,17 @@ class Task:
     def std(self) -> tuple[float, ...]:
         """Per channel, of the training pixels / 255 at the task's size."""
         return self._normalisation[1]
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """Images without labels: none yet."""
+        return {}
+
+    def check_extra(self) -> None:
+        """There are none that could be wrong."""
+
+    def make_extra(self, progress: Callable[[str], None]) -> None:
+        """There are none to be made."""
 
     def task_input(self) -> ImageInput:
         return ImageInput(channels=self.channels, size=self.size, classes=len(self.classes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,20 @@ import torch
 
 from hardware_targets import save_feeds
 from pipeline.arrays import fresh, stored_array
-from pipeline.config import TaskConfig
+from pipeline.config import ReplaceConfig, TaskConfig
 from pipeline.errors import ConfigError, near
 from pipeline.quality import quality_with_intervals
 from pipeline.tasks import InputSpec
 from pipeline.tasks._buckets import TokenBatches
 from pipeline.tasks._pretrained import Pretrained, digest, is_wordpiece, read_pretrained
+from pipeline.tasks._replace import Replaced
 from pipeline.tasks._sources import open_source
-from pipeline.tasks._table import LabelledTable
+from pipeline.tasks._table import LabelledTable, sha256
 from pipeline.tasks._text_cells import text_cells
-from pipeline.tasks._tokens import IDS, TYPES, TokenTable, chunks, feed_of, stored_tokens
+from pipeline.tasks._tokens import IDS, TYPES, TokenTable, chunks, feed_of, joined, stored_tokens
+from pipeline.tasks._transfer import Transfer
 from pipeline.tasks._trim import used_pieces
+from pipeline.tasks._unlabelled import Unlabelled
 from pipeline.tasks._views import Tokenizers
 from search_spaces import TextInput
 
@@ -34,6 +37,9 @@ class Task:
 
     A view is `{"max_length": pieces, "vocabulary": "full" | "used"}`. Its tokenizer is one file, which makes the ids
     that students are trained on and that are measured, and travels with a picked model.
+
+    Rows without labels, `transfer` and `replaced`, can be asked for like splits. An epoch of train that shows them
+    numbers them behind those of train, in this order.
     """
 
     template = "predict_text.py.txt"
@@ -44,16 +50,33 @@ class Task:
         self.config = config
         self.name = config.kind
         self.metric = config.metric
-        self.augmentations: list[str] = ["none"]
+        self.augmentations = config.augment_choices
         self.cache = cache
         self._table = LabelledTable(config, open_source(config, cache, text_cells))
         self.classes: list[str] = self._table.classes
+        self._unlabelled = Unlabelled(
+            Transfer(config.transfer, config, cache) if config.transfer else None,
+            self._replaced(config.replace) if config.replace else None,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """Hex SHA-256 of the raw training and validation rows, of who is in which split and of the tokenizer."""
         fields = {"text", "text_pair", "max_length"}
         return self._table.fingerprint(fields, digest(self._pretrained.tokenizer))
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """Rows without labels behind those of train, in order, each with a key that changes with its texts."""
+        return self._unlabelled.keys()
+
+    def check_extra(self) -> None:
+        """Errors: ConfigError, Unavailable where they cannot be read or made."""
+        self._unlabelled.check()
+
+    def make_extra(self, progress: Callable[[str], None]) -> None:
+        """Make those that are made, where they are not known yet."""
+        self._unlabelled.make(progress)
 
     def task_input(self) -> TextInput:
         """What families must know: of the texts, and of the teacher's encoder. Errors: ConfigError, Unavailable."""
@@ -85,7 +108,8 @@ class Task:
 
     def rows(self, split: str) -> int:
         """Number of rows in a split."""
-        return self._table.rows(split)
+        found = self._unlabelled.parts.get(split)
+        return self._table.rows(split) if found is None else found.rows
 
     def labels(self, split: str) -> np.ndarray:
         """int64 [N] class numbers. Errors: ConfigError for a label that is missing or unknown."""
@@ -117,13 +141,20 @@ class Task:
     ) -> TokenBatches:
         """A split in batches of like lengths; by default some 30 of them an epoch at least, of 64 rows at most.
 
-        Errors: ConfigError for an augmentation, of which texts have none.
+        `transfer` shows rows without labels too, `replace` training rows as they are or, half of the time, replaced.
+        Errors: ConfigError for another augmentation.
         """
         if augment not in self.augmentations:
             raise ConfigError(f"texts have no augmentation {augment!r}{near(augment, self.augmentations)}")
         size = batch_size or max(16, min(BATCH_SIZE, int(share * self.rows(split)) // 30))
-        only = self._table.part(split, share)
-        return TokenBatches(self._tokens(split, view), self._tokenizers.pad(view), view["max_length"], size, only)
+        pad, longest = self._tokenizers.pad(view), view["max_length"]
+        only = None if split in self._unlabelled.parts else self._table.part(split, share)
+        if augment == "none":
+            return TokenBatches(self._tokens(split, view), pad, longest, size, only)
+        count = self.rows(split)
+        table = joined([self._tokens(name, view) for name in (split, *self._unlabelled.parts)])
+        shown, copies = self._unlabelled.shown(augment, np.arange(count) if only is None else only, count, share)
+        return TokenBatches(table, pad, longest, size, shown, copies)
 
     def feeds(self, split: str, view: Mapping[str, Any], limit: int | None = None) -> Path:
         """Folder of inputs int64 [1, T], one per row of the split, none of them padded.
@@ -222,11 +253,25 @@ class Task:
         return stored_tokens(folder, self._texts(split), self._tokenizers.of(view), self._typed)
 
     def _texts(self, split: str) -> Iterator[tuple[str, ...]]:
+        if split in self._unlabelled.parts:
+            return self._unlabelled.parts[split].cells()
         return self._table.source(split).cells(self._table.places(split))
 
     @property
     def _columns(self) -> list[str | None]:
         return [self.config.text, self.config.text_pair]
 
+    def _replaced(self, config: ReplaceConfig) -> Replaced:
+        return Replaced(
+            config,
+            self.cache,
+            texts=lambda: self._texts("train"),
+            key=lambda: self._table.key("train", self._columns),
+            count=lambda: self.rows("train"),
+            teacher=str(self.config.tokenizer),
+        )
+
     def _key(self, split: str, view: Mapping[str, Any]) -> str:
+        if split in self._unlabelled.parts:
+            return sha256([self._unlabelled.parts[split].key, self._tokenizers.digest(view), self._typed])[:16]
         return self._table.key(split, self._columns, self._tokenizers.digest(view), self._typed)

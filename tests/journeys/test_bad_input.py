@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import text_data
 import yaml
 
 from pipeline.cli import run
@@ -139,11 +141,41 @@ def csv_without_its_images(config: dict[str, Any], folder: Path) -> None:
     config["task"] = {"data": {"source": "folder", "path": str(folder / "data")}, "size": 8, "channels": 1}
 
 
+def texts(replace: dict[str, Any] | None = None, **transfer: Any) -> Change:
+    """Texts with more of them to learn from; `model: bert` and `path: more` lie below the folder."""
+
+    def change(config: dict[str, Any], folder: Path) -> None:
+        bert = str(text_data.write_tiny_bert(folder / "bert", layers=1))
+        data = {"source": "folder", "path": str(text_data.write_texts(folder / "texts", rows=60))}
+        config["task"] = {"kind": "text_classification", "data": data, "max_length": 16}
+        config["teacher"] = {"path": bert}
+        if replace is not None:
+            config["task"]["replace"] = replace | ({"model": bert} if "model" in replace else {})
+        if transfer:
+            more = str(text_data.write_unlabelled(folder / "more"))
+            config["task"]["transfer"] = {"data": {"source": "folder", "path": more}, **transfer}
+
+    return change
+
+
 def nothing(_: dict[str, Any], __: Path) -> None:
     pass
 
 
 CASES: dict[str, tuple[Change, int, str]] = {
+    "replaced by no masked model": (
+        texts({"by": "masked_model", "model": "bert"}),
+        2,
+        "that of a masked language model",
+    ),
+    "replaced by nobody": (texts({"by": "wordnt"}), 2, "task.replace.by"),
+    "transfer without its column": (texts(text="sentence"), 2, "Name the column in `task.transfer.text`"),
+    "transfer of pairs to single texts": (
+        texts(text_pair="other"),
+        2,
+        "name `text_pair:` in both of them or in neither",
+    ),
+    "replaced images": (put("task.replace", {}), 2, "`replace:` is for texts"),
     "unknown key": (put("tsk", 1), 2, "did you mean 'task'?"),
     "unknown key inside": (put("task.sise", 8), 2, "did you mean 'size'?"),
     "missing task": (drop("task"), 2, "'task' is missing"),
@@ -210,6 +242,15 @@ def test_bad_configuration(
     assert said.err.startswith("niwaki: ")
     assert "Traceback" not in said.err + said.out
     assert not list(tmp_path.glob("mlruns/searches/*/trials/*")), "a trial was begun"
+
+
+def test_a_wordnet_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("nltk", "nltk.data", "nltk.corpus.reader.wordnet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(CASES, "no WordNet", (texts({"by": "wordnet"}), 3, "python -m nltk.downloader wordnet"))
+    test_bad_configuration("no WordNet", tmp_path, monkeypatch, capsys)
 
 
 FILES: dict[str, tuple[str | None, int, str]] = {

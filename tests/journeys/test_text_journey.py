@@ -25,12 +25,20 @@ def configuration(folder: Path, pairs: bool) -> dict[str, Any]:
     place = text_data.write_tiny_bert(folder / "checkpoint", layers=3)
     data = text_data.write_texts(folder / "texts", rows=480, pairs=pairs)
     columns = {"text": "sentence1", "text_pair": "sentence2"} if pairs else {}
+    masked = text_data.write_tiny_masked_bert(folder / "masked")
+    more = {"data": {"source": "folder", "path": str(text_data.write_unlabelled(folder / "more"))}}
+    further = (
+        {"replace": {"copies": 1}}
+        if pairs
+        else {"transfer": more, "replace": {"by": "masked_model", "model": str(masked)}}
+    )
     return {
         "task": {
             "kind": "text_classification",
             "data": {"source": "folder", "path": str(data)},
             "max_length": 48,
             **columns,
+            **further,
         },
         "teacher": {
             "train": {"from_checkpoint": str(place), "epochs": 4, "batch_size": 16, "learning_rate": 0.002},
@@ -38,7 +46,12 @@ def configuration(folder: Path, pairs: bool) -> dict[str, Any]:
         "space": {
             "students": ["bert"] if pairs else ["identity", "bert"],
             "bert": {"layers": [1, 2], "layer_map": "spread", "width": [24, 32], "init": ["importance", "truncation"]},
-            "distill": {"epochs": 1, "learning_rate": 0.001, "hidden_weight": [0.0, 0.5]},
+            "distill": {
+                "epochs": 1,
+                "learning_rate": 0.001,
+                "hidden_weight": [0.0, 0.5],
+                "augment": "replace" if pairs else ["transfer", "transfer_replace"],
+            },
             "prune": {"ratio": [0, 0.5], "recovery_epochs": 1},
             "quantize": {"scheme": ["none", "dynamic_int8"]},
         },
@@ -79,6 +92,17 @@ def test_every_trial_ends_well_and_inherits(searched) -> None:
                if record.end == "complete")  # fmt: skip
     folders = [home.search / "trials" / f"{record.number:05d}" for record in students]
     assert {"float32.onnx"} & {path.name for folder in folders for path in folder.iterdir()} == set()
+
+
+def test_students_learned_from_texts_without_labels(searched) -> None:
+    home, pairs = searched
+    shown = {record.candidate.flat().get("distill.augment") for record in records(home)} - {None}
+    assert shown and shown <= ({"replace"} if pairs else {"transfer", "transfer_replace"})
+    (answers,) = (home.root / "cache" / "answers").iterdir()
+    names = {path.name.partition("-")[0] for path in answers.iterdir()}
+    assert names == {"train", "validation", "replaced", *(() if pairs else ("transfer",))}
+    (copies,) = (home.root / "cache" / "replaced").iterdir()
+    assert copies.suffix == ".parquet"
 
 
 def test_the_teacher_travels_with_its_tokenizer(searched) -> None:

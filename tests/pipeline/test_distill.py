@@ -101,6 +101,65 @@ def test_the_hard_scale_by_hand() -> None:
     assert hard_scale(labels, torch.tensor([1.0, 3.0])) == pytest.approx(math.log(2))
 
 
+class _FourRows:
+    """A task of four labelled rows; three rows without labels stand behind them."""
+
+    def labels(self, _: str) -> np.ndarray:
+        return np.array([0, 0, 0, 1])
+
+    def class_weight_vector(self) -> np.ndarray:
+        return np.array([1.0, 3.0], dtype=np.float32)
+
+
+def _seven_answers() -> TeacherTargets:
+    sure = 2 * math.log(4.0)  # 0.8 to 0.2 at temperature 2
+    train = np.array([[sure, 0], [0, sure], [sure, 0], [0, sure]], dtype=np.float32)
+    features = np.array([[-1, 5], [1, 5], [-1, 5], [1, 5]], dtype=np.float16)
+    views = {
+        ("train", "plain"): (train, features),
+        ("transfer", "plain"): (train[:1], np.array([[3, 5]], dtype=np.float16)),
+        ("replaced", "plain"): (np.zeros((2, 2), dtype=np.float32), np.array([[0, 5], [2, 5]], dtype=np.float16)),
+    }
+    return TeacherTargets(views, ("transfer", "replaced"))
+
+
+def test_rows_without_labels_have_every_term_but_the_hard_one_by_hand() -> None:
+    loss = Loss(_FourRows(), _seven_answers(), {"temperature": 2.0, "soft_weight": 1.0, "hard_weight": 1.0})  # type: ignore[arg-type]
+    rows = torch.tensor([0, 3, 4, 6])  # two labelled ones, one of transfer, one replaced
+    logits = torch.tensor([[math.log(3.0), 0.0]] * 4)  # 0.75 to 0.25
+    half = math.sqrt(3.0) / (1 + math.sqrt(3.0))  # the first class's probability at temperature 2
+
+    def divergence(first: float) -> float:
+        return first * math.log(first / half) + (1 - first) * math.log((1 - first) / (1 - half))
+
+    soft = (divergence(0.8) + divergence(0.2) + divergence(0.8) + divergence(0.5)) / 4
+    soft /= 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)  # of the training rows alone, whose mean is 0.5
+    hard = (1 * -math.log(0.75) + 3 * -math.log(0.25)) / (1 + 3) * 2 / 4  # two rows of four
+    hard /= math.log(2)  # the weighted shares of the classes are even
+    found = loss(logits, None, Batch((), rows, torch.zeros(4, dtype=torch.bool)))
+    assert float(found) == pytest.approx(0.5 * soft + 0.5 * hard, rel=1e-5)
+
+
+def test_a_batch_without_any_labelled_row_teaches_all_the_same() -> None:
+    logits = torch.tensor([[1.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    batch = Batch((), torch.tensor([5, 6]), torch.zeros(2, dtype=torch.bool))
+    for settings, teaches in (({"soft_weight": 1.0, "hard_weight": 1.0}, True), ({"hard_weight": 1.0}, False)):
+        logits.grad = None
+        loss = Loss(_FourRows(), _seven_answers(), settings)  # type: ignore[arg-type]
+        found = loss(logits, None, batch)
+        found.backward()
+        assert logits.grad is not None
+        assert (found.item() > 0, bool(logits.grad.any())) == (teaches, teaches)
+        assert torch.isfinite(logits.grad).all()
+
+
+def test_hidden_states_of_rows_without_labels_are_standardised_by_the_labelled_ones() -> None:
+    hidden = HiddenTargets.of(_seven_answers())
+    rows = torch.tensor([6, 0, 4, 3, 5])  # mean 0 and standard deviation 1; the second unit never fires
+    found = hidden(Batch((), rows, torch.zeros(5, dtype=torch.bool)))
+    assert found.tolist() == [[2.0], [-1.0], [3.0], [1.0], [0.0]]
+
+
 def test_weights_are_shares() -> None:
     assert Weights.of({"soft_weight": 3.0, "hard_weight": 1.0}) == Weights(0.75, 0.25, 0.0, 0.25)
     inside = {"soft_weight": 1.0, "hidden_weight": 0.5, "hidden_of": "last", "attention_weight": 0.5}
