@@ -2,8 +2,9 @@
 
 Fake quantization with straight-through gradients, after Jacob et al. 2017, arXiv 1712.05877. The exported file holds
 pairs of QuantizeLinear and DequantizeLinear, which a runtime turns into integer products. The classifier stays as it
-is: it is next to nothing of the work, and its outputs are what a student is judged by. Scores, softmax and norms stay
-float too; with attention's products in 8 bits, as static_int8 has them, a file was slower.
+is: it is next to nothing of the work, and its outputs are what a student is judged by. Attention's own products,
+softmax and norms stay float too: with those products in 8 bits, as static_int8 has them, an encoder of 3 layers x 384
+took 1.02 ms for 25 pieces where this takes 0.81 and float32 2.81 (1 thread, 10th percentile of 400 interleaved calls).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SMALLEST = 1e-12  # least scale: a row of zeros stays zero
 
 # An input that float32's last digit puts on the other side of a rounding boundary moves by a whole step, and with it
 # all that reads it, so two correct computations of one file differ by a share of the rounding's own error: by up to
-# 0.014 where that was 0.05, in a random encoder of 3 layers with logits up to 1.
+# 0.026 where that was up to 0.047, in a random encoder of 3 layers x 384 with logits up to 0.8.
 ROUNDED_TOLERANCE = 0.1
 
 
