@@ -19,7 +19,8 @@ KIND = "modelled-calibrated"
 METER = "calibrated"
 FLAG = "extrapolated: "  # how the source of a figure begins that the fit does not cover
 SPAN = 2.5  # least factor of an extrapolated band: two labs on one chip differ by 1.4 (fp32) to 2.3 (int8) in MLPerf
-SAME = {"none": "fp32", "static_int8": "int8"}  # this project's schemes, by the names that published tables use
+# this project's schemes, by the names that published tables use
+SAME = {"none": "fp32", "static_int8": "int8", "qat_int8": "int8"}
 SLACK = 1.02  # a latency that is this far outside the range is still inside: it is known no better
 
 

@@ -32,7 +32,7 @@ class OnnxArtifact:
     view: View
     parameters: int
     macs: int
-    precision: str  # the quantization scheme: none, fp16, dynamic_int8, static_int8, weight_int8
+    precision: str  # the quantization scheme: none, fp16, dynamic_int8, ..., see stages/quantize.py
     exporter: str
     sha256: str
     size_bytes: int

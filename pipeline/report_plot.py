@@ -29,8 +29,9 @@ COLOURS = {
     "dynamic_int8": "#D55E00",
     "static_int8": "#E69F00",
     "weight_int8": "#009E73",
+    "qat_int8": "#CC79A7",
 }
-OTHER_COLOUR = "#CC79A7"
+OTHER_COLOUR = "#7F7F7F"
 INK, SOFT, FAINT, GRID, STAR, LIMIT = "#1c2733", "#55606b", "#a9b2bc", "#e8ebee", "#F0C000", "#B3261E"
 MARKERS = ("o", "s", "^", "D", "v", "P", "h")
 LABELLED = 24  # numbers beside more points than this hide the points

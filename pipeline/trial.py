@@ -1,4 +1,4 @@
-"""The journey of one candidate: build, distill, prune and recover, export, quantize, measure, score.
+"""The journey of one candidate: build, distill, prune and recover, learn to round, export, quantize, measure, score.
 
 Every figure of the record comes from the file that would ship. This room knows nothing of Optuna or MLflow.
 """
@@ -24,10 +24,12 @@ from pipeline.record import TrialRecord
 from pipeline.stages.distill import distill, gradient_batches, recover
 from pipeline.stages.export import Inputs, export
 from pipeline.stages.inherit import inherit
+from pipeline.stages.int8_aware import fake_quantized, tolerance_of
 from pipeline.stages.prune import prune
 from pipeline.stages.quantize import quantize
 from pipeline.student_files import save_student
 from search_spaces.candidate import Candidate
+from search_spaces.compression import TRAINED_SCHEMES
 
 if TYPE_CHECKING:
     from pipeline.workbench import Workbench
@@ -81,11 +83,11 @@ def _travel(
             with clock("screen"):
                 step("measuring untrained")
                 screen(candidate, bench, folder)
-        student = _trained(candidate, bench, deadline, clock, step, found)
+        student, exported = _trained(candidate, bench, deadline, clock, step, found)
         save_student(folder, student)
         with clock("export"):
             step("exporting")
-            plain = export_student(student, bench, folder)
+            plain = export_student(exported, bench, folder)
     with clock("quantize"):
         step("quantizing")
         shipped = quantized(plain, candidate, bench, folder / "model.onnx")
@@ -107,7 +109,8 @@ def _travel(
 
 def _trained(
     candidate: Candidate, bench: Workbench, deadline: float, clock: Phases, step: Step, found: dict[str, Any]
-) -> TorchArtifact:
+) -> tuple[TorchArtifact, TorchArtifact]:
+    """The student, and what is exported: itself, or its twin that rounds, with the same parameters."""
     student = build(candidate, bench)
     curve: list[Mapping[str, float]] = []
     found["curve"] = ()
@@ -118,6 +121,21 @@ def _trained(
         step(f"epoch {len(curve)}: validation {row['rung_accuracy']:.3f}")
 
     settings, seed = candidate.section("distill"), candidate.seed
+
+    def relearn(student: TorchArtifact, epochs: Any, seed: int) -> TorchArtifact:
+        return recover(
+            student,
+            bench.task,
+            bench.targets,
+            settings,
+            epochs=int(epochs),
+            seed=seed,
+            teacher=bench.inner_teacher,
+            rows=bench.rows,
+            deadline=deadline,
+            on_epoch=on_epoch,
+        )[0]
+
     with clock("distill"):
         step("distilling")
         student, _ = distill(
@@ -137,19 +155,13 @@ def _trained(
             step("pruning")
             student = _pruned(student, candidate, bench)
         with clock("recover"):
-            student, _ = recover(
-                student,
-                bench.task,
-                bench.targets,
-                settings,
-                epochs=int(pruning["recovery_epochs"]),
-                seed=seed,
-                teacher=bench.inner_teacher,
-                rows=bench.rows,
-                deadline=deadline,
-                on_epoch=on_epoch,
-            )
-    return student
+            student = relearn(student, pruning["recovery_epochs"], seed)
+    exported = _rounding(student, candidate, bench)
+    if exported is not student:
+        with clock("aware"):
+            step("learning with 8 bits")
+            relearn(exported, candidate.section("quantize")["aware_epochs"], seed + 1)
+    return student, exported
 
 
 def build(candidate: Candidate, bench: Workbench, *, inherited: bool = True) -> TorchArtifact:
@@ -200,9 +212,17 @@ def _pruned(student: TorchArtifact, candidate: Candidate, bench: Workbench, trai
     return pruned
 
 
+def _rounding(student: TorchArtifact, candidate: Candidate, bench: Workbench) -> TorchArtifact:
+    """The twin of a student that rounds as its 8-bit file will; the student itself where that is not learned."""
+    if candidate.section("quantize")["scheme"] not in TRAINED_SCHEMES:
+        return student
+    return fake_quantized(student, bench.example(student.shape))
+
+
 def export_student(student: TorchArtifact, bench: Workbench, folder: Path) -> OnnxArtifact:
     """The student as a 32-bit ONNX file, its outputs compared with torch's."""
-    return export(student.module, Inputs.of(bench.task, bench.task.view(student.shape)), folder / "float32.onnx")
+    inputs = Inputs.of(bench.task, bench.task.view(student.shape))
+    return export(student.module, inputs, folder / "float32.onnx", tolerance=tolerance_of(student.module))
 
 
 def quantized(plain: OnnxArtifact, candidate: Candidate, bench: Workbench, out: Path) -> OnnxArtifact:
@@ -240,6 +260,7 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
     twin = build(candidate, bench, inherited=False)  # weights change no figure of the device
     if candidate.section("prune").get("ratio", 0):
         twin = _pruned(twin, candidate, bench, trained=False)
+    twin = _rounding(twin, candidate, bench)
     shipped = quantized(export_student(twin, bench, folder), candidate, bench, folder / "untrained.onnx")
     try:
         metrics = device_metrics(device_figures(shipped, bench, SCREEN_S), shipped, bench)

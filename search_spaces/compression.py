@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from search_spaces.candidate import Scalar
 from search_spaces.dimension import Choice, Dimension, Range
 
-SCHEMES = ("none", "fp16", "dynamic_int8", "static_int8", "weight_int8")
-PER_CHANNEL_SCHEMES = ("dynamic_int8", "static_int8")
-
+SCHEMES = ("none", "fp16", "dynamic_int8", "static_int8", "weight_int8", "qat_int8")
+TRAINED_SCHEMES = frozenset({"qat_int8"})  # learned by the student, so nothing for the teacher as it is
+_REFINES = {"per_channel": ("dynamic_int8", "static_int8"), "aware_epochs": ("qat_int8",)}
 
 # Terms that compare a student with the teacher piece by piece: not sampled where the student reads other pieces.
 ALIGNED = frozenset({"attention_weight", "relation_weight", "hidden_of", "first_stage"})
@@ -72,11 +72,17 @@ def prune() -> dict[str, Dimension]:
 
 
 def quantize(kind: str) -> dict[str, Dimension]:
-    """Axes of quantization; `per_channel` applies only to schemes that round weights and activations to integers.
+    """Axes of quantization; `refines` says which of them mean something to a scheme.
 
     `kind` is that of the inputs: an encoder of texts is nothing but matrix products, which are cheap in 8 bits.
     """
     return {
         "scheme": Choice(SCHEMES, default="dynamic_int8" if kind == "text" else "none"),
         "per_channel": Choice((True, False), default=True),
+        "aware_epochs": Choice((1, 2), default=1),
     }
+
+
+def refines(axis: str, scheme: Scalar) -> bool:
+    """Whether an axis of quantization (without prefix) means anything under a scheme."""
+    return scheme in _REFINES[axis]

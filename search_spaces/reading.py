@@ -47,7 +47,8 @@ def load(space: str | Path | Mapping[str, Any], *, input: TaskInput, augmentatio
     students = {name: _student(name, plain.get(name, {}), scheme, input) for name in names}
     if scheme_named:
         _check_schemes(scheme, students)
-    return SearchSpace(input, students, shared["distill"], shared["prune"], shared["quantize"]["per_channel"])
+    refined = {axis: dimension for axis, dimension in shared["quantize"].items() if axis != "scheme"}
+    return SearchSpace(input, students, shared["distill"], shared["prune"], refined)
 
 
 def _named(space: str | Path) -> dict[str, Any]:
@@ -125,19 +126,13 @@ def _narrowed(section: str, axes: Mapping[str, Dimension], raw: Mapping[str, Any
 
 def _student(name: str, raw: Mapping[str, Any], scheme: Dimension, input: TaskInput) -> Student:
     if name == IDENTITY:
-        return Student({}, (), False, scheme)
+        untrained = [value for value in compression.SCHEMES if value not in compression.TRAINED_SCHEMES]
+        return Student({}, (), False, _scheme(name, scheme, untrained))
     family = load_family(name)
     axes = _narrowed(name, family.dimensions(input), raw)
-    schemes = tuple(value for value in scheme.values() or () if value in family.schemes)
-    if not schemes:
-        raise SpaceError(
-            f"quantize.scheme: {scheme} leaves {name} none of its own, {', '.join(family.schemes)}; "
-            f"add one of them or take {name} out of `students`"
-        )
+    own = _scheme(name, scheme, family.schemes)
     architectures = _architectures(family, axes, input)
-    return Student(
-        axes, architectures, family.prunable, _scheme(schemes), _unaligned(family, axes, architectures, input)
-    )
+    return Student(axes, architectures, family.prunable, own, _unaligned(family, axes, architectures, input))
 
 
 def _unaligned(
@@ -160,7 +155,14 @@ def _architectures(family: Family, axes: Mapping[str, Dimension], input: TaskInp
     return good
 
 
-def _scheme(schemes: tuple[Scalar, ...]) -> Dimension:
+def _scheme(name: str, scheme: Dimension, own: Sequence[str]) -> Dimension:
+    """Those of the space's schemes that a student can have."""
+    schemes = tuple(value for value in scheme.values() or () if value in own)
+    if not schemes:
+        raise SpaceError(
+            f"quantize.scheme: {scheme} leaves {name} none of its own, {', '.join(own)}; "
+            f"add one of them or take {name} out of `students`"
+        )
     return Fixed(schemes[0]) if len(schemes) == 1 else Choice(schemes, "none")
 
 

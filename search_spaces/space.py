@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from search_spaces.candidate import Candidate, Scalar
-from search_spaces.compression import ALIGNED, PER_CHANNEL_SCHEMES, SCHEMES, applies
+from search_spaces.compression import ALIGNED, SCHEMES, applies, refines
 from search_spaces.dimension import Choice, Dimension, Fixed, TrialLike
 from search_spaces.inputs import TaskInput
 
@@ -50,7 +50,7 @@ class SearchSpace:
     students: Mapping[str, Student]
     distill: Mapping[str, Dimension]
     prune: Mapping[str, Dimension]
-    per_channel: Dimension
+    quantize: Mapping[str, Dimension]  # but for the scheme, which is each student's own
 
     def sample(self, trial: TrialLike, seed: int) -> Candidate:
         """One candidate with values suggested by `trial`; an axis that does not apply is not asked for."""
@@ -88,8 +88,7 @@ class SearchSpace:
         flats: list[dict[str, Scalar]] = []
         for scheme in self.students[IDENTITY].scheme.values() or ():
             flat: dict[str, Scalar] = {"student": IDENTITY, "quantize.scheme": scheme}
-            if scheme in PER_CHANNEL_SCHEMES:
-                flat["quantize.per_channel"] = self.per_channel.start
+            flat.update({f"quantize.{axis}": dimension.start for axis, dimension in self._refinements(scheme).items()})
             flats.append(flat)
         return flats
 
@@ -106,8 +105,8 @@ class SearchSpace:
         total = 0
         for name, student in self.students.items():
             schemes = student.scheme.values() or ()
-            kinds = len(self.per_channel.values() or ())
-            count = sum(kinds if scheme in PER_CHANNEL_SCHEMES else 1 for scheme in schemes)
+            refined = (self._refinements(scheme).values() for scheme in schemes)
+            count = sum(math.prod(_count(dimension) or 0 for dimension in axes) for axes in refined)
             if name != IDENTITY:
                 pruned = self._pruned_count() if student.prunable else 1
                 taught = self._taught_count(student)
@@ -127,7 +126,8 @@ class SearchSpace:
         plain["prune"] = {axis: dimension.describe() for axis, dimension in self.prune.items()}
         schemes = {value for student in self.students.values() for value in student.scheme.values() or ()}
         listed = [scheme for scheme in SCHEMES if scheme in schemes]
-        plain["quantize"] = {"scheme": listed, "per_channel": self.per_channel.describe()}
+        quantize = {axis: dimension.describe() for axis, dimension in self.quantize.items()}
+        plain["quantize"] = {"scheme": listed, **quantize}
         return plain
 
     def _walk(self, choose: _Choose) -> dict[str, Scalar]:
@@ -147,9 +147,12 @@ class SearchSpace:
                 flat.update(self._pruning(choose))
         scheme = choose("quantize.scheme", f"quantize.scheme@{name}", student.scheme)
         flat["quantize.scheme"] = scheme
-        if scheme in PER_CHANNEL_SCHEMES:
-            flat["quantize.per_channel"] = choose("quantize.per_channel", "quantize.per_channel", self.per_channel)
+        for axis, dimension in self._refinements(scheme).items():
+            flat[f"quantize.{axis}"] = choose(f"quantize.{axis}", f"quantize.{axis}", dimension)
         return flat
+
+    def _refinements(self, scheme: Scalar) -> dict[str, Dimension]:
+        return {axis: dimension for axis, dimension in self.quantize.items() if refines(axis, scheme)}
 
     def _pruning(self, choose: _Choose) -> dict[str, Scalar]:
         flat = {"prune.ratio": choose("prune.ratio", "prune.ratio", self.prune["ratio"])}

@@ -89,7 +89,7 @@ def recover(
     deadline: float | None = None,
     on_epoch: Callable[[Row], None] = lambda _: None,
 ) -> tuple[TorchArtifact, list[Row]]:
-    """The same learning after pruning, for `epochs` at a lower rate; with 0 epochs nothing is done."""
+    """The same learning after pruning, or with rounding put in, for `epochs` at a lower rate; 0 epochs do nothing."""
     if epochs == 0:
         return artifact, []
     rate = RECOVERY_RATE * float(settings["learning_rate"])

@@ -27,10 +27,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from pipeline.arrays import fresh
 from pipeline.artifact import OnnxArtifact, sha256_of
 from pipeline.errors import ConfigError, Failed, Refused, near
+from pipeline.stages._integers import integer_biases, rounded_products
 from pipeline.stages._quiet import quiet
 from pipeline.stages._tables import eight_bit_tables, products, tables
 
-SCHEMES = ("none", "fp16", "dynamic_int8", "static_int8", "weight_int8")
+SCHEMES = ("none", "fp16", "dynamic_int8", "static_int8", "weight_int8", "qat_int8")
 MATRIX = ["MatMul", "Gemm"]
 CALIBRATION_ROWS = 200
 LEAST_SHARE = 0.05  # of the model's weights; a scheme that touches fewer is this model under another name
@@ -44,9 +45,10 @@ def quantize(artifact: OnnxArtifact, out: Path, scheme: str, *, per_channel: boo
     none: a copy. fp16: weights and arithmetic in half precision, inputs and outputs float32. dynamic_int8: matrix
     products in int8, activations scaled as they come. static_int8: QDQ, unsigned activations and signed weights, scales
     from up to 200 `calibration` inputs (training rows). weight_int8: the weights of matrix products in 8 bits, in
-    blocks. Large embedding tables are stored in 8 bits, row by row, in all three. `per_channel` concerns the dynamic
-    and static schemes only.
-    Errors: Refused where the scheme would change next to nothing; Failed where the file cannot be converted.
+    blocks. qat_int8: the rounding that the student learned with (`int8_aware`) becomes integer arithmetic. Large
+    embedding tables are stored in 8 bits, row by row, in all four. `per_channel` concerns the dynamic and static
+    schemes only. Errors: Refused where the scheme would change next to nothing; Failed where the file cannot be
+    converted.
     """
     makers: dict[str, Callable[[Path, Path], None]] = {
         "none": lambda source, target: _copy(source, target),
@@ -54,6 +56,7 @@ def quantize(artifact: OnnxArtifact, out: Path, scheme: str, *, per_channel: boo
         "dynamic_int8": lambda source, target: _dynamic(source, target, per_channel),
         "static_int8": lambda source, target: _static(source, target, per_channel, calibration),
         "weight_int8": _weights,
+        "qat_int8": _aware,
     }
     if scheme not in makers:
         raise ConfigError(f"no quantization scheme named {scheme!r}{near(scheme, SCHEMES)}")
@@ -129,6 +132,15 @@ def _weights(source: Path, target: Path) -> None:
     tool = MatMulNBitsQuantizer(products(onnx.load(source)), algo_config=config)
     tool.process()
     onnx.save(tool.model.model, target)
+
+
+def _aware(source: Path, target: Path) -> None:
+    # Folding constants stores the weights as the integers that they were rounded to.
+    with _prepared(source, target) as path:
+        model = onnx.load(path)
+        if not rounded_products(model):
+            raise Refused("qat_int8 needs a student that learned with rounding, and this file rounds nothing")
+        onnx.save(integer_biases(model), target)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

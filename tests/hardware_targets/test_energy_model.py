@@ -59,7 +59,7 @@ def test_without_macs_the_wider_curve_is_used() -> None:
 
 def test_this_projects_schemes_are_read_as_the_names_of_published_tables() -> None:
     assert figure(precision="none") == figure(precision="fp32")
-    assert figure(precision="static_int8") == figure(precision="int8")
+    assert figure(precision="static_int8") == figure(precision="qat_int8") == figure(precision="int8")
     assert is_extrapolated(figure(precision="dynamic_int8"))
 
 

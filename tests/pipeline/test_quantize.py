@@ -136,6 +136,8 @@ def test_what_cannot_be_done_is_a_sentence(plain: dict[str, OnnxArtifact], tmp_p
         quantize(plain["cnn"], tmp_path / "q.onnx", "static_int4", per_channel=False, calibration=ROWS)
     with pytest.raises(Refused, match="needs calibration inputs"):
         quantize(plain["cnn"], tmp_path / "q.onnx", "static_int8", per_channel=False, calibration=[])
+    with pytest.raises(Refused, match="qat_int8 needs a student that learned with rounding"):
+        quantize(plain["vit"], tmp_path / "q.onnx", "qat_int8", per_channel=False, calibration=ROWS)
     bad = [{"pixels": np.zeros((1, 1, 4, 4), dtype=np.float32)}]
     with pytest.raises(Failed, match="static_int8 cannot be applied"):
         quantize(plain["cnn"], tmp_path / "q.onnx", "static_int8", per_channel=False, calibration=bad)

@@ -87,6 +87,8 @@ def test_augmentations_are_the_task_s() -> None:
         ({"quantize": {"scheme": "int4"}}, "quantize.scheme: 'int4'"),
         ({"students": "convnet", "quantize": {"scheme": ["none", "weight_int8"]}}, "'weight_int8' suits none"),
         ({"quantize": {"scheme": "weight_int8"}}, "leaves convnet none of its own"),
+        ({"students": ["transformer", "identity"], "quantize": {"scheme": "qat_int8"}}, "leaves identity none of its"),
+        ({"quantize": {"aware_epochs": 3}}, "quantize.aware_epochs: 3"),
         ({"distill": {"soft_weight": 0, "hard_weight": {"low": 0, "high": 1}}}, "can both be 0"),
     ],
 )

@@ -42,6 +42,7 @@ def possible(candidate: Candidate, space: SearchSpace) -> None:
     flat = candidate.flat()
     scheme = flat["quantize.scheme"]
     assert ("quantize.per_channel" in flat) == (scheme in ("dynamic_int8", "static_int8"))
+    assert ("quantize.aware_epochs" in flat) == (scheme == "qat_int8")
     if candidate.student == "identity":
         assert set(flat) <= {"student", "quantize.scheme", "quantize.per_channel"}
         return
@@ -145,9 +146,24 @@ def test_choice_that_earlier_values_rule_out_gets_a_sentence() -> None:
     assert "convnet.stages 4" in str(SPACES["tight"].params_of(flat))
 
 
+def test_learning_to_round_has_its_own_epochs_and_is_nothing_for_the_teacher_or_a_convnet() -> None:
+    space = load({"quantize": {"scheme": ["none", "static_int8", "qat_int8"], "aware_epochs": 2}})
+    assert [name for name, student in space.students.items() if student.scheme.contains("qat_int8")] == ["transformer"]
+    assert space.params_of({"student": "transformer", "quantize.scheme": "qat_int8", "quantize.aware_epochs": 2})
+    answers = [
+        space.params_of({"student": student, "quantize.scheme": scheme, "quantize.aware_epochs": epochs})
+        for student, scheme, epochs in (
+            ("identity", "qat_int8", 2), ("transformer", "none", 2), ("transformer", "qat_int8", 1)
+        )
+    ]  # fmt: skip
+    words = ("quantize.scheme 'qat_int8' is outside", "aware_epochs does not apply", "aware_epochs 1 is outside")
+    assert all(word in str(answer) for word, answer in zip(words, answers, strict=True))
+
+
 def test_identity_is_tried_under_each_scheme() -> None:
     flats = SPACES["default"].identity_candidates()
-    assert [flat["quantize.scheme"] for flat in flats] == list(search_spaces.SCHEMES)
+    untrained = [scheme for scheme in search_spaces.SCHEMES if scheme != "qat_int8"]
+    assert [flat["quantize.scheme"] for flat in flats] == untrained
     assert [flat.get("quantize.per_channel") for flat in flats] == [None, None, True, True, None]
     assert all(isinstance(SPACES["default"].params_of(flat), dict) for flat in flats)
     assert load({"students": "convnet"}).identity_candidates() == []
