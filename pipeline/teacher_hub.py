@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging import getLogger
@@ -46,7 +47,7 @@ def load_model(
                 "Check name and connection, or give a local folder in `teacher.path`"
             ) from error
         raise ConfigError(
-            f"teacher {place!r} cannot be loaded as {noun}: {first_line(error)}; "
+            f"teacher {place!r} cannot be loaded as {noun}: {_why(error)}; "
             "give the folder of one, as save_pretrained() writes it"
         ) from error
     missing = sorted(found["missing_keys"])
@@ -56,6 +57,12 @@ def load_model(
             "give a folder with a trained head, or fine-tune it: `teacher: {train: {from_checkpoint: ...}}`"
         )
     return model
+
+
+def _why(error: Exception) -> str:
+    """What transformers says; where it names Python classes, the kind of model in their stead."""
+    found = re.search(r"Unrecognized configuration class <class '[\w.]*?(\w+)Config'>", str(error))
+    return f"it is a {found[1]}, and transformers has no such kind of it" if found else first_line(error)
 
 
 def new_model(auto: str, noun: str, kind: str, sizes: Mapping[str, Any], given: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from pipeline.record import read_json, write_json
 from pipeline.stages._own_bert import own
 from pipeline.stages.export import Inputs, export
 from pipeline.stages.inherit import unsupported
+from pipeline.tasks._pretrained import check_teachers
 from pipeline.teacher import Teacher, kind_of, load_teacher, teacher_folder
 from pipeline.teacher_cache import TeacherTargets, teacher_targets
 from pipeline.teacher_training import REPORT, train_teacher
@@ -58,6 +59,7 @@ class Workbench:
     teacher_measurement: Mapping[str, Any]
     chance: Mapping[str, float]  # quality of always answering the commonest class
     in_full: bool = False  # finalists learn from every row
+    notes: tuple[str, ...] = ()  # what the user should know of data and teacher, a sentence each
     _inner: dict[str, Any] = field(default_factory=dict)
     _preprocessing: dict[str, float] = field(default_factory=dict)
 
@@ -102,8 +104,11 @@ class Workbench:
 
 
 def prepare_task(config: SearchConfig, workspace: Workspace) -> tasks.Task:
-    """The task with its rows checked. Errors: ConfigError, Unavailable."""
-    return tasks.load(config.task, workspace.cache)
+    """The task with its rows checked, and its tokenizer against the teacher's. Errors: ConfigError, Unavailable."""
+    task, teacher = tasks.load(config.task, workspace.cache), config.teacher.place
+    if config.task.input_kind == "text" and teacher not in (None, config.task.tokenizer):
+        check_teachers(str(config.task.tokenizer), str(teacher))
+    return task
 
 
 def prepare_teacher(
@@ -173,14 +178,21 @@ def prepare_families(space: SearchSpace, teacher: Teacher) -> dict[str, search_s
     return families
 
 
-def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: None) -> Workbench:
-    """Make or load all that trials share. Errors: ConfigError, Unavailable, before the first epoch of a trial."""
+def prepare(
+    config: SearchConfig, workspace: Workspace, step: Step = lambda _: None, say: Step = lambda _: None
+) -> Workbench:
+    """Make or load all that trials share; `say` is told each note once, as soon as it is known.
+
+    Errors: ConfigError, Unavailable, before the first epoch of a trial.
+    """
     target = prepare_target(config)
     step("reading the data")
     task = prepare_task(config, workspace)
     space, given = prepare_space(config, task)
+    tell(task.notes, say)
     step("loading the teacher")
     teacher = prepare_teacher(config, workspace, task, step)
+    tell(teacher.notes, say)
     families = prepare_families(space, teacher)
     step("computing the teacher's answers once")
     targets = teacher_targets(teacher, task, workspace.cache, progress=step)
@@ -207,7 +219,13 @@ def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: N
         teacher_intervals={name: (pair[0], pair[1]) for name, pair in frozen["intervals"].items()},
         teacher_measurement=frozen["measurement"],
         chance=chance,
+        notes=(*task.notes, *teacher.notes),
     )
+
+
+def tell(notes: Sequence[str], say: Step) -> None:
+    for note in notes:
+        say(f"note: {note}")
 
 
 def preprocessing_ms(task: tasks.Task, view: View) -> float:

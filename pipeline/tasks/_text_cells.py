@@ -23,6 +23,12 @@ def text_cells(table: Any, split: str, config: TaskConfig, _folder: Path) -> Cel
     columns = {"text": config.text} | ({"text_pair": config.text_pair} if config.text_pair else {})
     for key, column in columns.items():
         holds(table, split, key, column, KINDS, "text")
+    if config.label in columns.values():
+        key = next(key for key, column in columns.items() if column == config.label)
+        raise ConfigError(
+            f"`task.{key}` and `task.label` both name column {config.label!r}, so that every text would hold its own "
+            f"answer; name the column of the texts in `task.{key}`"
+        )
     if len(set(columns.values())) < len(columns):
         raise ConfigError(
             f"`task.text` and `task.text_pair` both name column {config.text!r}; name the second text's column, "
