@@ -33,8 +33,9 @@ def plan(file: str | Path, *, root: Path = ROOT, changes: Mapping[str, Any] | No
     with tempfile.TemporaryDirectory() as scratch:
         task = workbench.prepare_task(config, Workspace(Path(scratch), config.name))
         space, _ = workbench.prepare_space(config, task)
+        of_teacher = workbench.check_teacher(config, task, space)
         rows = {split: task.rows(split) for split in ("train", "validation", "selection")}
-        classes, notes = list(task.classes), list(task.notes)
+        classes, notes = list(task.classes), [*task.notes, *of_teacher]
     first = recipes(config)
     left_out = {name: why for name, flat in first.items() if isinstance(why := space.params_of(flat), str)}
     known = len(space.identity_candidates()) + len(first) - len(left_out)

@@ -59,10 +59,32 @@ def load_model(
     return model
 
 
+def load_config(place: str, *, trust_remote_code: bool = False) -> Any:
+    """A model's configuration without its weights. Errors: ConfigError, Unavailable."""
+    import transformers
+
+    folder = local_folder(place)
+    if folder is not None:
+        check_files(folder)
+    try:
+        with quiet():
+            return transformers.AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
+    except Exception as error:  # as above
+        if folder is None and isinstance(error, OSError):
+            raise Unavailable(
+                f"config.json of teacher {place!r} cannot be fetched: {first_line(error)}. "
+                "Check name and connection, or give a local folder in `teacher.path`"
+            ) from error
+        raise ConfigError(
+            f"config.json of teacher {place!r} cannot be read: {first_line(error)}; "
+            "give the folder of a model, as save_pretrained() writes it"
+        ) from error
+
+
 def _why(error: Exception) -> str:
     """What transformers says; where it names Python classes, the kind of model in their stead."""
     found = re.search(r"Unrecognized configuration class <class '[\w.]*?(\w+)Config'>", str(error))
-    return f"it is a {found[1]}, and transformers has no such kind of it" if found else first_line(error)
+    return f"it is a {found[1]} model, and transformers has none of that kind" if found else first_line(error)
 
 
 def new_model(auto: str, noun: str, kind: str, sizes: Mapping[str, Any], given: Mapping[str, Any]) -> Any:

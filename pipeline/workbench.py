@@ -29,6 +29,8 @@ from pipeline.stages.inherit import unsupported
 from pipeline.tasks._pretrained import check_teachers
 from pipeline.teacher import Teacher, kind_of, load_teacher, teacher_folder
 from pipeline.teacher_cache import TeacherTargets, teacher_targets
+from pipeline.teacher_files import class_order
+from pipeline.teacher_hub import load_config
 from pipeline.teacher_training import REPORT, train_teacher
 from pipeline.workspace import Workspace
 from search_spaces import SearchSpace, TaskInput
@@ -166,14 +168,27 @@ def prepare_space(config: SearchConfig, task: tasks.Task) -> tuple[SearchSpace, 
         raise ConfigError(str(error)) from None
 
 
-def prepare_families(space: SearchSpace, teacher: Teacher) -> dict[str, search_spaces.Family]:
-    """The families for the space's kind of input. Errors: ConfigError where one cannot inherit from the teacher."""
+def check_teacher(config: SearchConfig, task: tasks.Task, space: SearchSpace) -> tuple[str, ...]:
+    """What its config.json alone tells, before anything is trained: notes. Errors: ConfigError, Unavailable."""
+    wanted = config.teacher
+    if wanted.place is None:
+        return ()
+    found = load_config(wanted.place, trust_remote_code=wanted.trust_remote_code)
+    prepare_families(space, found)
+    return () if wanted.path is None else class_order(found, task.classes, wanted.place)[1]
+
+
+def prepare_families(space: SearchSpace, teacher: Any) -> dict[str, search_spaces.Family]:
+    """The families for the space's kind of input; `teacher` is a configuration of transformers'.
+
+    Errors: ConfigError where one cannot inherit from the teacher.
+    """
     families = {name: search_spaces.load_family(name) for name in search_spaces.families(space.input.kind)}
     for name in families.keys() & space.students.keys():
         # what is built afresh takes nothing from the teacher but its sizes
         if not families[name].inherits or space.students[name].axes["init"].values() == ("random",):
             continue
-        if reason := unsupported(teacher.module.model.config):
+        if reason := unsupported(teacher):
             raise ConfigError(f"student {name!r} cannot inherit from this teacher: {reason}")
     return families
 
@@ -189,11 +204,12 @@ def prepare(
     step("reading the data")
     task = prepare_task(config, workspace)
     space, given = prepare_space(config, task)
+    check_teacher(config, task, space)
     tell(task.notes, say)
     step("loading the teacher")
     teacher = prepare_teacher(config, workspace, task, step)
     tell(teacher.notes, say)
-    families = prepare_families(space, teacher)
+    families = prepare_families(space, teacher.module.model.config)
     step("computing the teacher's answers once")
     targets = teacher_targets(teacher, task, workspace.cache, progress=step)
     labels = task.labels("validation")
