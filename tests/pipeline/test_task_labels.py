@@ -65,7 +65,7 @@ def test_an_unknown_label_is_named_with_its_row_and_the_nearest_name() -> None:
 
 def test_a_label_of_another_type_is_told_from_an_unknown_one() -> None:
     labels = label_map(["0", "1"], None, None, "kind")
-    with pytest.raises(ConfigError, match=r"label 1 \(row 0 of test.*is a whole number .* write '1', a text"):
+    with pytest.raises(ConfigError, match=r"label 0 \(row 1 of test.*is a whole number .* write '0', a text"):
         labels.codes([1, 0], "test", "kind")
 
 

@@ -43,9 +43,7 @@ def test_a_text_with_two_labels(tmp_path: Path, bert: Path) -> None:
     write(tmp_path, [*["same"] * 10, *distinct(50)], distinct(20, 100))
     task = task_of(tmp_path, bert)
     count = len(set(task.raw("train", 60)))
-    assert task.notes == (
-        f"1 of {count} different texts of train have more than one label; nothing can learn both",
-    )
+    assert task.notes == (f"1 of {count} different texts of train have more than one label; nothing can learn both",)
 
 
 def test_one_text_often_under_one_label_is_no_fault(tmp_path: Path, bert: Path) -> None:
@@ -86,9 +84,7 @@ def test_options_of_the_other_kind(tmp_path: Path, bert: Path) -> None:
         ({"pad_token_id": None}, None),
     ],
 )
-def test_a_tokenizer_that_may_be_another(
-    change: dict[str, Any], words: str | None, tmp_path: Path, bert: Path
-) -> None:
+def test_a_tokenizer_that_may_be_another(change: dict[str, Any], words: str | None, tmp_path: Path, bert: Path) -> None:
     place = shutil.copytree(bert, tmp_path / "odd")
     config = json.loads((place / "config.json").read_text())
     (place / "config.json").write_text(json.dumps({**config, **change}))
