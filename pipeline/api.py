@@ -33,14 +33,16 @@ def plan(file: str | Path, *, root: Path = ROOT, changes: Mapping[str, Any] | No
     with tempfile.TemporaryDirectory() as scratch:
         task = workbench.prepare_task(config, Workspace(Path(scratch), config.name))
         space, _ = workbench.prepare_space(config, task)
+        of_teacher = workbench.check_teacher(config, task, space)
         rows = {split: task.rows(split) for split in ("train", "validation", "selection")}
-        classes = list(task.classes)
+        classes, notes = list(task.classes), [*task.notes, *of_teacher]
     first = recipes(config)
     left_out = {name: why for name, flat in first.items() if isinstance(why := space.params_of(flat), str)}
     known = len(space.identity_candidates()) + len(first) - len(left_out)
     size = space.size()
     sentences = [
         f"{config.name}: {', '.join(f'{count} {split}' for split, count in rows.items())} rows, {len(classes)} classes",
+        *(f"note: {note}" for note in notes),
         f"objectives {', '.join(config.objectives)}; budget {config.budget or 'none'}; sampler {config.sampler.name}",
         f"space: {'not finite' if size is None else f'{size} candidates'}; {known} known ones come first",
         *(f"recipe {name} is left out: {why}" for name, why in left_out.items()),
@@ -49,7 +51,13 @@ def plan(file: str | Path, *, root: Path = ROOT, changes: Mapping[str, Any] | No
         + f"; up to {needed_bytes(config) / 1e6:.0f} MB under {root}",
         "nothing was trained; leave out --dry-run to begin",
     ]
-    return {"config": config.resolved(), "space": space.describe(), "rows": rows, "sentences": sentences}
+    return {
+        "config": config.resolved(),
+        "space": space.describe(),
+        "rows": rows,
+        "notes": notes,
+        "sentences": sentences,
+    }
 
 
 def search(
@@ -88,6 +96,7 @@ def search(
         "reason": result.reason,
         "trials": len(report.records),
         "front": list(report.front_numbers),
+        "notes": (workspace.state() or {}).get("notes", []),
         "report": report,
         "sentences": sentences,
     }
@@ -103,7 +112,9 @@ def teacher(file: str | Path, *, root: Path = ROOT, say: Say | None = None) -> d
     workspace = Workspace(root, config.name)
     workspace.make()
     task = workbench.prepare_task(config, workspace)
+    workbench.tell(task.notes, say or (lambda _: None))
     made = workbench.prepare_teacher(config, workspace, task, say or (lambda _: None))
+    workbench.tell(made.notes, say or (lambda _: None))
     logits = teacher_targets(made, task, workspace.cache).logits("validation")
     labels = task.labels("validation")
     metrics, intervals = quality_with_intervals(labels, logits)
@@ -112,7 +123,8 @@ def teacher(file: str | Path, *, root: Path = ROOT, say: Say | None = None) -> d
     if reason := better_than_chance(labels, logits.argmax(1), task.metric):
         sentences.append(f"of no use as a teacher: {reason}")
     sentences.append(f"next: niwaki search {file}{_root(root)}")
-    return {"path": str(made.place), "metrics": metrics, "intervals": intervals, "sentences": sentences}
+    notes = [*task.notes, *made.notes]
+    return {"path": str(made.place), "metrics": metrics, "intervals": intervals, "notes": notes, "sentences": sentences}
 
 
 def front(name: str, *, root: Path = ROOT) -> Any:

@@ -154,6 +154,7 @@ def _made(package: Package) -> str:
 
 def _limits(package: Package) -> Iterable[str]:
     yield f"It learned from {_data(package)}; on other {WORDS[package.kind].one}s its quality is not known."
+    yield from (f"Of its data and teacher: {note}." for note in package.search.get("notes", ()))
     yield f"Latency and energy hold for {package.search['target']} as described above, and for no other machine."
     yield f"It answers with one of its labels, whatever the {WORDS[package.kind].one} {WORDS[package.kind].says}."
     if package.test is None:

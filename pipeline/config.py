@@ -166,6 +166,11 @@ class TeacherConfig(_Strict):
             raise ValueError("give exactly one of `path:` (a trained teacher) and `train:` (make one)")
         return self
 
+    @property
+    def place(self) -> str | None:
+        """The local folder or hub name that it comes or begins from; None where it is made from nothing."""
+        return self.path or (self.train.from_checkpoint if self.train else None)
+
 
 class TargetConfig(_Strict):
     """The device that measures; its thread count holds for teacher and students alike."""
@@ -252,10 +257,9 @@ class SearchConfig(_Strict):
     @model_validator(mode="after")
     def _tokenizer(self) -> SearchConfig:
         if self.task.input_kind == "text" and self.task.tokenizer is None:
-            place = self.teacher.path or (self.teacher.train.from_checkpoint if self.teacher.train else None)
-            if place is None:
+            if self.teacher.place is None:
                 raise ValueError("a teacher of texts is fine-tuned, not made from nothing: give it `from_checkpoint:`")
-            object.__setattr__(self, "task", self.task.model_copy(update={"tokenizer": place}))
+            object.__setattr__(self, "task", self.task.model_copy(update={"tokenizer": self.teacher.place}))
         return self
 
     @model_validator(mode="after")

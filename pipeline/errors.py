@@ -15,6 +15,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 20  # names in one sentence
+
 
 class NiwakiError(Exception):
     """The root: a sentence for the user, and the process's exit code."""
@@ -59,8 +61,9 @@ class Failed(NiwakiError):
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'? there are: a, b, x`, for the end of a sentence about an unknown name."""
+    """`; did you mean 'x'? there are: a, b, x`, for the end of a sentence about an unknown name; 20 of them at most."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{hint} there are: {', '.join(names)}"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{hint} there are: {', '.join(names[:SHOWN])}{more}"

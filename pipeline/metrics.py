@@ -58,7 +58,7 @@ _TABLE = (
         "ms",
         "minimize",
         3,
-        "median latency plus the median time of preprocessing one input",
+        "median latency plus the median time of preprocessing one input, of texts the tokenization",
     ),
     Metric("energy_mj", "mJ", "minimize", 3, "energy of one inference; read with its kind and boundary"),
     Metric("cpu_ms", "ms", "minimize", 3, "CPU time of one inference, over all threads"),

@@ -127,6 +127,7 @@ def _search_facts(workspace: Workspace, report: FrontReport, task: Any) -> dict[
         "threads": state["config"]["target"]["threads"],
         "hardware": state.get("target", {}),
         "teacher": state["config"]["teacher"],
+        "notes": state.get("notes", []),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging import getLogger
@@ -55,7 +56,7 @@ def load_model(
                 f"Check name and connection, or give a local folder in `{key}`"
             ) from error
         raise ConfigError(
-            f"{role} {place!r} cannot be loaded as {noun}: {first_line(error)}; "
+            f"{role} {place!r} cannot be loaded as {noun}: {_why(error)}; "
             "give the folder of one, as save_pretrained() writes it"
         ) from error
     missing = sorted(found["missing_keys"])
@@ -66,6 +67,34 @@ def load_model(
             f"give a folder with a trained head, {more if role == 'teacher' else f'that of {noun}, in `{key}`'}"
         )
     return model
+
+
+def load_config(place: str, *, trust_remote_code: bool = False) -> Any:
+    """A model's configuration without its weights. Errors: ConfigError, Unavailable."""
+    import transformers
+
+    folder = local_folder(place)
+    if folder is not None:
+        check_files(folder)
+    try:
+        with quiet():
+            return transformers.AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
+    except Exception as error:  # as above
+        if folder is None and isinstance(error, OSError):
+            raise Unavailable(
+                f"config.json of teacher {place!r} cannot be fetched: {first_line(error)}. "
+                "Check name and connection, or give a local folder in `teacher.path`"
+            ) from error
+        raise ConfigError(
+            f"config.json of teacher {place!r} cannot be read: {first_line(error)}; "
+            "give the folder of a model, as save_pretrained() writes it"
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    """What transformers says; where it names Python classes, the kind of model in their stead."""
+    found = re.search(r"Unrecognized configuration class <class '[\w.]*?(\w+)Config'>", str(error))
+    return f"it is a {found[1]} model, and transformers has none of that kind" if found else first_line(error)
 
 
 def new_model(auto: str, noun: str, kind: str, sizes: Mapping[str, Any], given: Mapping[str, Any]) -> Any:

@@ -232,16 +232,24 @@ class Tracker:
     def _artifacts(self, run: str) -> Path:
         return self._workspace.artifacts / self._config.name / run / "artifacts"
 
-    def log_parent(self, params: Mapping[str, Any], metrics: Mapping[str, float], files: Iterable[Path]) -> None:
-        """The resolved configuration, the environment, and the teacher's figures on the parent run."""
-        from mlflow.entities import Metric, Param
+    def log_parent(
+        self,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        files: Iterable[Path],
+        notes: Iterable[str] = (),
+    ) -> None:
+        """The resolved configuration, the environment, and the teacher's figures on the parent run; tag `notes`."""
+        from mlflow.entities import Metric, Param, RunTag
 
         def work() -> None:
             moment = int(time.time() * 1000)
             kept = [Param(name, str(value)[:5900]) for name, value in params.items()]
             known = set(self._client.get_run(self._parent).data.params)
             rows = [Metric(f"teacher.{name}", float(value), moment, 0) for name, value in metrics.items()]
-            self._client.log_batch(self._parent, rows, [param for param in kept if param.key not in known])
+            said = "\n".join(notes)[:4900]
+            tags = [RunTag("notes", said)] if said else []
+            self._client.log_batch(self._parent, rows, [param for param in kept if param.key not in known], tags)
             for path in files:
                 self._client.log_artifact(self._parent, str(path))
 

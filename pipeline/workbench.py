@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,11 @@ from pipeline.record import read_json, write_json
 from pipeline.stages._own_bert import own
 from pipeline.stages.export import Inputs, export
 from pipeline.stages.inherit import unsupported
+from pipeline.tasks._pretrained import check_teachers
 from pipeline.teacher import Teacher, kind_of, load_teacher, teacher_folder
 from pipeline.teacher_cache import TeacherTargets, teacher_targets
+from pipeline.teacher_files import class_order
+from pipeline.teacher_hub import load_config
 from pipeline.teacher_training import REPORT, train_teacher
 from pipeline.workspace import Workspace
 from search_spaces import SearchSpace, TaskInput
@@ -58,6 +61,7 @@ class Workbench:
     teacher_measurement: Mapping[str, Any]
     chance: Mapping[str, float]  # quality of always answering the commonest class
     in_full: bool = False  # finalists learn from every row
+    notes: tuple[str, ...] = ()  # what the user should know of data and teacher, a sentence each
     _inner: dict[str, Any] = field(default_factory=dict)
     _preprocessing: dict[str, float] = field(default_factory=dict)
 
@@ -102,8 +106,11 @@ class Workbench:
 
 
 def prepare_task(config: SearchConfig, workspace: Workspace) -> tasks.Task:
-    """The task with its rows checked. Errors: ConfigError, Unavailable."""
-    return tasks.load(config.task, workspace.cache)
+    """The task with its rows checked, and its tokenizer against the teacher's. Errors: ConfigError, Unavailable."""
+    task, teacher = tasks.load(config.task, workspace.cache), config.teacher.place
+    if config.task.input_kind == "text" and teacher not in (None, config.task.tokenizer):
+        check_teachers(str(config.task.tokenizer), str(teacher))
+    return task
 
 
 def prepare_teacher(
@@ -162,27 +169,48 @@ def prepare_space(config: SearchConfig, task: tasks.Task) -> tuple[SearchSpace, 
         raise ConfigError(str(error)) from None
 
 
-def prepare_families(space: SearchSpace, teacher: Teacher) -> dict[str, search_spaces.Family]:
-    """The families for the space's kind of input. Errors: ConfigError where one cannot inherit from the teacher."""
+def check_teacher(config: SearchConfig, task: tasks.Task, space: SearchSpace) -> tuple[str, ...]:
+    """What its config.json alone tells, before anything is trained: notes. Errors: ConfigError, Unavailable."""
+    wanted = config.teacher
+    if wanted.place is None:
+        return ()
+    found = load_config(wanted.place, trust_remote_code=wanted.trust_remote_code)
+    prepare_families(space, found)
+    return () if wanted.path is None else class_order(found, task.classes, wanted.place)[1]
+
+
+def prepare_families(space: SearchSpace, teacher: Any) -> dict[str, search_spaces.Family]:
+    """The families for the space's kind of input; `teacher` is a configuration of transformers'.
+
+    Errors: ConfigError where one cannot inherit from the teacher.
+    """
     families = {name: search_spaces.load_family(name) for name in search_spaces.families(space.input.kind)}
     for name in families.keys() & space.students.keys():
         # what is built afresh takes nothing from the teacher but its sizes
         if not families[name].inherits or space.students[name].axes["init"].values() == ("random",):
             continue
-        if reason := unsupported(teacher.module.model.config):
+        if reason := unsupported(teacher):
             raise ConfigError(f"student {name!r} cannot inherit from this teacher: {reason}")
     return families
 
 
-def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: None) -> Workbench:
-    """Make or load all that trials share. Errors: ConfigError, Unavailable, before the first epoch of a trial."""
+def prepare(
+    config: SearchConfig, workspace: Workspace, step: Step = lambda _: None, say: Step = lambda _: None
+) -> Workbench:
+    """Make or load all that trials share; `say` is told each note once, as soon as it is known.
+
+    Errors: ConfigError, Unavailable, before the first epoch of a trial.
+    """
     target = prepare_target(config)
     step("reading the data")
     task = prepare_task(config, workspace)
     space, given = prepare_space(config, task)
+    check_teacher(config, task, space)
+    tell(task.notes, say)
     step("loading the teacher")
     teacher = prepare_teacher(config, workspace, task, step)
-    families = prepare_families(space, teacher)
+    tell(teacher.notes, say)
+    families = prepare_families(space, teacher.module.model.config)
     step("computing the teacher's answers once")
     targets = teacher_targets(teacher, task, workspace.cache, progress=step)
     labels = task.labels("validation")
@@ -208,7 +236,13 @@ def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: N
         teacher_intervals={name: (pair[0], pair[1]) for name, pair in frozen["intervals"].items()},
         teacher_measurement=frozen["measurement"],
         chance=chance,
+        notes=(*task.notes, *teacher.notes),
     )
+
+
+def tell(notes: Sequence[str], say: Step) -> None:
+    for note in notes:
+        say(f"note: {note}")
 
 
 def preprocessing_ms(task: tasks.Task, view: View) -> float:

@@ -77,7 +77,7 @@ def record(number: int, candidate: Candidate, bench: Any, _step: Callable[[str],
     )
 
 
-def bench(settings: SearchConfig, workspace: Workspace, _step: Any = None) -> Any:
+def bench(settings: SearchConfig, workspace: Workspace, _step: Any = None, _say: Any = None) -> Any:
     """What `pipeline.workbench.prepare` would give, without data, teacher or device."""
     shape = ImageInput(channels=1, size=settings.task.size, classes=10)
     labels = np.random.default_rng(0).integers(0, 10, ROWS)
@@ -102,6 +102,7 @@ def bench(settings: SearchConfig, workspace: Workspace, _step: Any = None) -> An
         space=search_spaces.load(settings.space, input=shape, augmentations=["none", "shift"]),
         target=SimpleNamespace(conditions=lambda: conditions, name="scripted"),
         teacher_metrics=figures,
+        notes=(),
     )
 
 

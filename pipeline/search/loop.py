@@ -70,9 +70,12 @@ def run_search(
     preflight(config, workspace)
     with ExitStack() as stack:
         stack.enter_context(workspace.lock())
-        bench = prepare(config, workspace, progress.step)
+        bench = prepare(config, workspace, progress.step, progress.say)
         workspace.save_state(
-            config=config.resolved(), space=bench.space.describe(), target=bench.target.conditions().to_json()
+            config=config.resolved(),
+            space=bench.space.describe(),
+            target=bench.target.conditions().to_json(),
+            notes=list(bench.notes),
         )
         loop = _Loop(config, workspace, bench, progress, now)
         with loop.tracker.running():
@@ -195,12 +198,12 @@ class _Loop:
                 studies.enqueue(self.study, params)
 
     def _tell_about_search(self) -> None:
-        """The resolved configuration, the environment and the teacher's figures, on the search's own run."""
+        """The resolved configuration, the environment, the teacher's figures and the notes, on the search's own run."""
         folder = self.workspace.folder
         save_environment(folder / "environment.json")
         (folder / "config.yaml").write_text(yaml.safe_dump(self.config.resolved(), sort_keys=False), encoding="utf-8")
         files = [folder / "config.yaml", folder / "environment.json"]
-        self.tracker.log_parent(flat(self.config.resolved()), self.bench.teacher_metrics, files)
+        self.tracker.log_parent(flat(self.config.resolved()), self.bench.teacher_metrics, files, self.bench.notes)
 
     def _limit(self, spent_s: float, repeats: int) -> str | None:
         """Why the search ends now, or None."""

@@ -42,13 +42,16 @@ def unsupported(config: Any) -> str | None:
     """Why nothing can be inherited from a transformers model with this configuration, or None."""
     kind = getattr(config, "model_type", None)
     if kind != "bert":
-        return f"students inherit from BERT models only and this teacher is {kind!r}; give a BERT, or `init: random`"
+        return (
+            f"students inherit from BERT models only and this teacher is {kind!r}; give a BERT, or take nothing of "
+            "it: `space: {bert: {init: random}}`"
+        )
     for name, wanted in _ARITHMETIC.items():
         found = getattr(config, name, wanted)
         if found != wanted:
             return (
                 f"students of the bert family compute with {name} {wanted!r} and this teacher with {found!r}, so its "
-                "weights would mean something else; give another teacher, or `init: random`"
+                "weights would mean something else; give another teacher, or `space: {bert: {init: random}}`"
             )
     return None
 

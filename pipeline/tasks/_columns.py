@@ -14,9 +14,18 @@ Cell = bytes | np.ndarray | tuple[str, ...] | None
 Cells = Callable[[np.ndarray], Iterator[Any]]  # the cells of these row numbers, in their order
 
 
+SEPARATORS = (";", "\t", "|")
+
+
 def present(table: Any, split: str, key: str, column: str) -> None:
     """Errors: ConfigError where a `datasets.Dataset` has no `column`, which is named by `task.{key}`."""
     if column not in table.column_names:
+        (only, *rest) = table.column_names or [""]
+        if not rest and (mark := next((mark for mark in SEPARATORS if mark in only), None)):
+            raise ConfigError(
+                f"{split} has one column, {only!r}, so its columns seem to be separated by {mark!r}; columns of a CSV "
+                "file are separated by commas. Save it so, or as Parquet"
+            )
         raise ConfigError(
             f"{split} has no column {column!r}{near(column, table.column_names)}. Name the column in `task.{key}`"
         )

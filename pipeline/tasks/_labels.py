@@ -25,6 +25,12 @@ class LabelMap:
         if unknown:
             value = sorted(unknown, key=str)[0]
             where = next(row for row, other in enumerate(raw) if other == value)
+            twin = next((other for other in self.numbers if str(other) == str(value)), None)
+            if twin is not None:
+                raise ConfigError(
+                    f"label {value!r} (row {where} of {split}, column {column!r}) is a {_kind(value)} and the training "
+                    f"rows write {twin!r}, a {_kind(twin)}; store the labels of both files as the same"
+                )
             known = [str(name) for name in self.numbers]
             raise ConfigError(
                 f"label {value!r} (row {where} of {split}, column {column!r}) is none of the task's labels"
@@ -46,14 +52,20 @@ def label_map(
     spoken = {value: names[value] if names else str(value) for value in values}
     if isinstance(wanted, Mapping):
         return _mapped(spoken, wanted)
+    _few_enough(raw, names, column)
     if wanted is None:
         return _two_or_more(LabelMap(list(spoken.values()), {value: place for place, value in enumerate(values)}), raw)
     order = list(wanted)
     if len(set(order)) != len(order):
         raise ConfigError(f"`task.labels` names a class twice: {', '.join(order)}; name each once")
-    if set(spoken.values()) <= set(order) or (not names and isinstance(values[0], str)):
+    if not names and isinstance(values[0], str) and (lost := [value for value in values if value not in order]):
+        raise ConfigError(
+            f"column {column!r} of train holds {lost[0]!r}, which `task.labels` ({', '.join(order)}) does not name"
+            f"{near(lost[0], order)}. Write the names as the data do, or a mapping from value to name"
+        )
+    if set(spoken.values()) <= set(order):
         # The data know these names, so they decide which value is meant; the list decides the order.
-        return _two_or_more(LabelMap(order, {v: order.index(name) for v, name in spoken.items() if name in order}), raw)
+        return _two_or_more(LabelMap(order, {value: order.index(name) for value, name in spoken.items()}), raw)
     if max(values) >= len(order) or min(values) < 0 or (names and len(names) != len(order)):
         found = ", ".join(spoken.values())
         raise ConfigError(
@@ -65,7 +77,7 @@ def label_map(
 
 def check_labels(raw: Sequence[Any], split: str, column: str) -> None:
     """Every label is there and is text or a whole number. Errors: ConfigError."""
-    empty = [row for row, value in enumerate(raw) if value is None or value != value]
+    empty = [row for row, value in enumerate(raw) if value is None or value != value or value == ""]
     if empty:
         raise ConfigError(
             f"{len(empty)} of {len(raw)} rows of {split} have no label (first: row {empty[0]}, column {column!r}); "
@@ -86,9 +98,30 @@ def _mapped(spoken: Mapping[Any, str], wanted: Mapping[str, str]) -> LabelMap:
         key = name if name in wanted else str(value)
         if key in wanted:
             numbers[value] = classes.index(wanted[key])
+    for key, name in wanted.items():  # what train lacks, and another split may have
+        if key not in spoken.values() and key not in map(str, spoken):
+            numbers[_like(next(iter(spoken)), key)] = classes.index(name)
     if len(classes) < 2:
         raise ConfigError(f"`task.labels` maps everything to {classes[0]!r}; a classifier needs two classes or more")
     return LabelMap(classes, numbers)
+
+
+def _like(value: Any, key: str) -> Any:
+    """A key of YAML as the data would hold it: beside whole numbers a whole number."""
+    return int(key) if isinstance(value, int) and key.lstrip("-").isdecimal() else key
+
+
+def _few_enough(raw: Sequence[Any], names: Sequence[str] | None, column: str) -> None:
+    different = len(set(raw))
+    if not names and different > 20 and different > len(raw) / 2:
+        raise ConfigError(
+            f"column {column!r} of train holds {different} different values in {len(raw)} rows, so it is hardly that "
+            "of the labels; name the right column in `task.label`"
+        )
+
+
+def _kind(value: Any) -> str:
+    return "text" if isinstance(value, str) else "truth value" if isinstance(value, bool) else "whole number"
 
 
 def _two_or_more(labels: LabelMap, raw: Sequence[Any]) -> LabelMap:

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.tasks._columns import first_line
+from pipeline.tasks._same_tokenizer import check_vocabulary, doubts
 from pipeline.teacher_files import local_folder
 
 # The same size under the names that kinds of encoders give it in config.json.
@@ -30,7 +31,8 @@ SIZES = {
 class Pretrained:
     """A teacher's tokenizer, which neither cuts nor pads, and its encoder's sizes by the keys of SIZES.
 
-    `pieces` is one more than the largest token id, `token_types` the rows of its token-type embedding.
+    `pieces` is one more than the largest token id, `token_types` the rows of its token-type embedding, `notes` what
+    is odd about it.
     """
 
     place: str
@@ -38,6 +40,7 @@ class Pretrained:
     sizes: Mapping[str, int]
     pieces: int
     token_types: int
+    notes: tuple[str, ...] = ()
 
 
 def read_pretrained(place: str, whose: str = "teacher") -> Pretrained:
@@ -46,21 +49,33 @@ def read_pretrained(place: str, whose: str = "teacher") -> Pretrained:
     Errors: ConfigError, Unavailable.
     """
     config = _read_config(place)
-    sizes = {}
-    for size, names in SIZES.items():
-        value = next((config[name] for name in names if name in config), None)
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(
-                f"config.json of {place!r} has no {names[0]!r}, so it is not that of a text encoder; "
-                "give the teacher's own folder or hub name"
-            )
-        sizes[size] = value
+    sizes = _sizes(config, place)
     tokenizer = _read_tokenizer(place)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     pieces = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-    _check(tokenizer, pieces, sizes["vocabulary"], place, whose)
-    return Pretrained(place, tokenizer, sizes, pieces, int(config.get("type_vocab_size", 0)))
+    rows = sizes["vocabulary"]
+    _check(tokenizer, pieces, rows, place, whose)
+    notes = doubts(tokenizer, pieces, rows, config.get("pad_token_id"))
+    return Pretrained(place, tokenizer, sizes, pieces, int(config.get("type_vocab_size", 0)), notes)
+
+
+def check_teachers(place: str, teacher: str) -> None:
+    """Errors: ConfigError where the tokenizer or the sizes at `place` are not those of the model at `teacher`.
+
+    A teacher that brings no tokenizer of its own is compared by its sizes only.
+    """
+    ours, sizes = read_pretrained(place), _sizes(_read_config(teacher), teacher)
+    odd = next((size for size in SIZES if ours.sizes[size] != sizes[size]), None)
+    if odd is not None:
+        raise ConfigError(
+            f"`task.tokenizer` is the folder of another model than the teacher: its {SIZES[odd][0]} is "
+            f"{ours.sizes[odd]} and that of {teacher!r} {sizes[odd]}; leave `task.tokenizer` out to take the teacher's "
+            "own, or put a config.json of the teacher beside the tokenizer"
+        )
+    if any(_file(teacher, name) for name in ("tokenizer.json", "vocab.txt")):
+        theirs = _read_tokenizer(teacher).get_vocab(with_added_tokens=True)
+        check_vocabulary(ours.tokenizer, place, theirs, f"the teacher's own in {teacher!r}")
 
 
 def digest(tokenizer: Tokenizer) -> str:
@@ -71,6 +86,19 @@ def digest(tokenizer: Tokenizer) -> str:
 def is_wordpiece(tokenizer: Tokenizer) -> bool:
     """Whether words are cut into pieces by the longest match (Wu et al. 2016, arXiv 1609.08144)."""
     return isinstance(tokenizer.model, models.WordPiece)
+
+
+def _sizes(config: Mapping[str, Any], place: str) -> dict[str, int]:
+    sizes = {}
+    for size, names in SIZES.items():
+        value = next((config[name] for name in names if name in config), None)
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(
+                f"config.json of {place!r} has no {names[0]!r}, so it is not that of a text encoder; "
+                "give the teacher's own folder or hub name"
+            )
+        sizes[size] = value
+    return sizes
 
 
 def _read_config(place: str) -> dict[str, Any]:
@@ -93,7 +121,11 @@ def _read_tokenizer(place: str) -> Tokenizer:
     path = _file(place, "tokenizer.json")
     try:
         if path is not None:
-            return Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_file(str(path))
+            beside = path.with_name("vocab.txt")  # not fetched from the hub for this alone
+            if beside.is_file() and is_wordpiece(tokenizer):
+                check_vocabulary(tokenizer, place, _numbers(beside), "its vocab.txt")
+            return tokenizer
         vocabulary = _file(place, "vocab.txt")
         if vocabulary is not None:
             return _bert_tokenizer(vocabulary, _file(place, "tokenizer_config.json"))
@@ -113,9 +145,9 @@ def _read_tokenizer(place: str) -> Tokenizer:
 def _bert_tokenizer(vocabulary: Path, settings: Path | None) -> Tokenizer:
     """BERT's tokenizer (Devlin et al. 2018, arXiv 1810.04805) from the files of older checkpoints."""
     said = json.loads(settings.read_text(encoding="utf-8")) if settings else {}
-    # Not splitlines(): it would also cut at pieces that are unusual line ends themselves.
-    pieces = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    numbers = {piece: number for number, piece in enumerate(pieces)}
+    if not isinstance(said, dict):
+        raise ValueError("tokenizer_config.json is no mapping")
+    numbers = _numbers(vocabulary)
     tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]", max_input_chars_per_word=100))
     special = [piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in numbers]
     tokenizer.add_special_tokens(special)
@@ -128,6 +160,13 @@ def _bert_tokenizer(vocabulary: Path, settings: Path | None) -> Tokenizer:
     if {"[CLS]", "[SEP]"} <= numbers.keys():
         tokenizer.post_processor = processors.BertProcessing(("[SEP]", numbers["[SEP]"]), ("[CLS]", numbers["[CLS]"]))
     return tokenizer
+
+
+def _numbers(vocabulary: Path) -> dict[str, int]:
+    """Piece -> id of a vocab.txt."""
+    # Not splitlines(): it would also cut at pieces that are unusual line ends themselves.
+    pieces = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return {piece: number for number, piece in enumerate(pieces)}
 
 
 def _check(tokenizer: Tokenizer, pieces: int, rows: int, place: str, whose: str) -> None:

@@ -20,6 +20,7 @@ from pipeline.tasks._columns import Cell, Cells, first_line, present
 from pipeline.tasks._image_cells import decoded, digits, image_cells
 
 PREFIXES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+INDEX = "__index_level_0__"  # the column that pandas makes of a field that the first line of a CSV file does not name
 READERS = {".parquet": "from_parquet", ".csv": "from_csv", ".arrow": "from_file"}
 
 
@@ -132,15 +133,27 @@ def _read_files(_: DataConfig, paths: list[Path], cache: Path) -> Any:
             if paths[0].suffix == ".arrow":
                 return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in paths])
             read = getattr(datasets.Dataset, READERS[paths[0].suffix])
-            return read([str(path) for path in paths], cache_dir=str(cache))
+            table = read([str(path) for path in paths], cache_dir=str(cache))
     except ConfigError:
         raise
     except Exception as error:  # pyarrow, pandas and datasets each have their own; all mean that the file is not good
         cause = error.__cause__ or error
+        if isinstance(cause, UnicodeDecodeError):
+            raise ConfigError(
+                f"{names} is not UTF-8: byte 0x{cause.object[cause.start]:02x} is none there; save it as UTF-8, e.g. "
+                "iconv -f latin1 -t utf-8, or as Parquet"
+            ) from error
         raise ConfigError(
             f"{names} cannot be read: {str(cause).splitlines()[0][:200] if str(cause) else type(cause).__name__}; "
             "check that the file is whole and of the kind that its name says"
         ) from error
+    if paths[0].suffix == ".csv" and INDEX in table.column_names:
+        first = ", ".join(map(repr, table[0].values()))
+        raise ConfigError(
+            f"{names} has rows of more fields than its first line names, so that no field is where it belongs (row 0: "
+            f"{first[:200]}); put quotation marks around texts with commas, or save the file as Parquet"
+        )
+    return table
 
 
 def _hub_splits(data: DataConfig) -> dict[str, str]:

@@ -125,7 +125,14 @@ class LabelledTable:
                     f"{home} declares the labels {_spoken(rows.names)} and train {_spoken(train.names)}, so that one "
                     "number would mean two things; make them alike"
                 )
-            self._known_codes[home] = self._label_map.codes(rows.labels, home, self._config.label)
+            codes = self._label_map.codes(rows.labels, home, self._config.label)
+            if home == "validation" and len(np.unique(codes)) == 1:
+                raise ConfigError(
+                    f"all {len(codes)} rows of validation have one label, {self.classes[codes[0]]!r}, so that no model "
+                    "could be told from one that always answers it; give rows of every class, or leave the split out: "
+                    "it is then cut from train"
+                )
+            self._known_codes[home] = codes
         return self._known_codes[home]
 
     def _limited(self, home: str) -> np.ndarray:

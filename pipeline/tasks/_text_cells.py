@@ -28,6 +28,12 @@ def column_cells(table: Any, split: str, columns: Mapping[str, str]) -> Cells:
     """The same of `columns`, by the key below `task` that names each. Errors: ConfigError."""
     for key, column in columns.items():
         holds(table, split, key, column, KINDS, "text")
+    if config.label in columns.values():
+        key = next(key for key, column in columns.items() if column == config.label)
+        raise ConfigError(
+            f"`task.{key}` and `task.label` both name column {config.label!r}, so that every text would hold its own "
+            f"answer; name the column of the texts in `task.{key}`"
+        )
     if len(set(columns.values())) < len(columns):
         raise ConfigError(
             f"{' and '.join(f'`task.{key}`' for key in columns)} both name column {next(iter(columns.values()))!r}; "

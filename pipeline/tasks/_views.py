@@ -10,10 +10,10 @@ from tokenizers import Tokenizer
 
 from pipeline.errors import ConfigError, near
 from pipeline.tasks._pretrained import digest
+from pipeline.tasks._same_tokenizer import PADS
 from pipeline.tasks._trim import trimmed
 
 VOCABULARIES = ("full", "used")
-PADS = ("[PAD]", "<pad>")
 
 
 class Tokenizers:

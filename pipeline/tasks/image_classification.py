@@ -18,6 +18,7 @@ from pipeline.config import TaskConfig
 from pipeline.quality import quality_with_intervals
 from pipeline.tasks import InputSpec
 from pipeline.tasks._images import Images
+from pipeline.tasks._notes import unread
 from pipeline.tasks._pixels import mean_and_std, normalise, square
 from pipeline.tasks._sources import open_source
 from pipeline.tasks._table import LabelledTable, sha256
@@ -51,6 +52,11 @@ class Task:
         Test rows are no part of it: they stay unread until the front is scored.
         """
         return self._table.fingerprint({"channels"})
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, a sentence each."""
+        return unread(self.config)
 
     @cached_property
     def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, near
 from pipeline.quality import quality_with_intervals
 from pipeline.tasks import InputSpec
 from pipeline.tasks._buckets import TokenBatches
+from pipeline.tasks._notes import blank, repeated, unread
 from pipeline.tasks._pretrained import Pretrained, digest, is_wordpiece, read_pretrained
 from pipeline.tasks._replace import Replaced
 from pipeline.tasks._sources import open_source
@@ -93,9 +94,9 @@ class Task:
             ff=sizes["ff"],
         )
 
-    @property
+    @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What happened to the texts, a sentence each; of training and validation only."""
+        """What happened to the texts, and what is odd about them, a sentence each; of training and validation only."""
         view, found = {"max_length": self._longest, "vocabulary": "full"}, []
         for split in ("train", "validation"):
             table = self._tokens(split, view)
@@ -104,7 +105,9 @@ class Task:
                     f"{table.cut} of {len(table)} rows of {split} are longer than {self._longest} pieces; "
                     "their ends are not read"
                 )
-        return tuple(found)
+            found += blank(split, self._texts(split))
+        rows = (zip(self._texts(split), self.labels(split).tolist(), strict=True) for split in ("train", "validation"))
+        return (*unread(self.config), *self._pretrained.notes, *found, *repeated(*rows))
 
     def rows(self, split: str) -> int:
         """Number of rows in a split."""

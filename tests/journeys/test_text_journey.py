@@ -24,6 +24,9 @@ from pipeline.workspace import Workspace
 def configuration(folder: Path, pairs: bool) -> dict[str, Any]:
     place = text_data.write_tiny_bert(folder / "checkpoint", layers=3)
     data = text_data.write_texts(folder / "texts", rows=480, pairs=pairs)
+    if not pairs:
+        found, labels = text_data.texts(120, seed=1)
+        text_data.write_columns(data / "validation.parquet", text=["", *found[1:]], label=labels)
     columns = {"text": "sentence1", "text_pair": "sentence2"} if pairs else {}
     masked = text_data.write_tiny_masked_bert(folder / "masked")
     more = {"data": {"source": "folder", "path": str(text_data.write_unlabelled(folder / "more"))}}
@@ -74,6 +77,7 @@ def searched(home: Any, request: pytest.FixtureRequest, tmp_path_factory: pytest
     home.write(**configuration(home.folder, request.param))
     done = home.niwaki("search", "small.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
+    (home.folder / "said.txt").write_text(done.stdout)
     return home, request.param
 
 
@@ -113,6 +117,24 @@ def test_students_learned_from_texts_without_labels(searched) -> None:
     assert copies.suffix == ".parquet"
 
 
+def test_what_is_odd_about_the_texts_is_told_and_kept(searched) -> None:
+    home, pairs = searched
+    notes = json.loads((home.search / "search.json").read_text())["notes"]
+    said = (home.folder / "said.txt").read_text().splitlines()
+    assert [line for line in said if line.startswith("note: ")] == [f"note: {note}" for note in notes]
+    assert any("1 of 120 rows of validation hold an empty text" in note for note in notes) != pairs
+    if not pairs:
+        assert said.index(f"note: {notes[0]}") < said.index("loading the teacher")
+
+
+def test_latency_is_shown_with_and_without_tokenization(searched) -> None:
+    home, _ = searched
+    number = next(record.number for record in records(home) if record.end == "complete")
+    shown = api.show_lines(api.show("small", number, root=home.root), "small", number)
+    figures = {line.split()[0] for line in shown if line.startswith("  ") and " ms" in line}
+    assert figures >= {"latency_p50_ms", "latency_with_preprocessing_ms"}
+
+
 def test_the_teacher_travels_with_its_tokenizer(searched) -> None:
     home, _ = searched
     (folder,) = (home.root / "teachers").iterdir()
@@ -146,6 +168,12 @@ def test_an_outsider_predicts_what_the_target_predicts(searched, tmp_path: Path)
     readme = (folder / "README.md").read_text()
     assert "text-classification" in readme
     assert "image" not in readme
+    assert "| latency_with_preprocessing_ms |" in readme
+    notes = json.loads((home.search / "search.json").read_text())["notes"]
+    assert all(f"Of its data and teacher: {note}." in readme for note in notes)
+    kept = json.loads((folder / "pick.json").read_text())
+    assert kept["search"]["notes"] == notes
+    assert kept["metrics"]["latency_with_preprocessing_ms"] > kept["metrics"]["latency_p50_ms"]
     assert ('predict("a text", "another")' if pairs else 'predict("a text")') in readme
 
     workspace = Workspace(home.root, "small")

@@ -206,6 +206,29 @@ def test_an_mlflow_that_fails_ends_nothing_and_is_mended(go, monkeypatch, tmp_pa
         assert db.execute(query).fetchone() == (6,)
 
 
+def test_notes_are_said_stored_and_logged(go, monkeypatch) -> None:
+    from pipeline.tracking import client
+
+    told = ("3 of 80 rows of train hold an empty text", "the teacher names no classes")
+    usual = synthetic.bench
+
+    def with_notes(*given: Any) -> Any:
+        made = usual(*given)
+        made.notes = told
+        given[3](f"note: {told[0]}")
+        return made
+
+    monkeypatch.setattr(synthetic, "bench", with_notes)
+    heard = Heard()
+    workspace = go(1, heard).workspace
+    assert heard.said == [f"note: {told[0]}"]
+    assert workspace.state()["notes"] == list(told)
+    store = client(workspace)
+    experiment = store.get_experiment_by_name("synthetic").experiment_id
+    (parent,) = store.search_runs([experiment], "tags.`niwaki.search` = 'synthetic'")
+    assert parent.data.tags["notes"].splitlines() == list(told)
+
+
 def test_a_second_process_is_refused(go, tmp_path: Path) -> None:
     settings = synthetic.config(1)
     workspace = synthetic.workspace(tmp_path / "mlruns", settings)

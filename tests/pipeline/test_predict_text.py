@@ -108,5 +108,36 @@ def test_the_script_at_the_command_line(pairs: Task, tmp_path: Path) -> None:
     lines = run("a good film", "a funny film", "dull", "").stdout.splitlines()
     assert [line.split("\t")[:2] for line in lines] == [["a good film", "a funny film"], ["dull", ""]]
     assert all(line.split("\t")[2].split()[0] in pairs.classes for line in lines)
-    assert run("one text too few").returncode != 0
-    assert 'python predict.py "a text"' in run().stderr
+    odd, none, bytes_ = run("one text too few"), run(), run("caf\udce9", "b")
+    assert [done.returncode for done in (odd, none, bytes_)] == [2, 2, 2]
+    assert odd.stderr == "predict.py: this model reads pairs of texts and 1 are given; give two for each answer\n"
+    assert 'python predict.py "a text"' in none.stderr
+    assert "'caf\\udce9' holds bytes that are no UTF-8" in bytes_.stderr
+    assert not any("Traceback" in done.stderr + done.stdout for done in (odd, none, bytes_))
+
+
+def test_the_script_on_odd_texts(task: Task, tmp_path: Path) -> None:
+    folder = _pick(tmp_path / "pick", task, USED)
+    script = """
+import json
+import predict
+
+long = "good film " * 5000
+assert predict.logits(long).tolist() == predict.logits("good film " * 7).tolist()  # 16 pieces with [CLS] and [SEP]
+assert predict.logits("").tolist() == predict.logits(" \\t").tolist()
+for given in ((5,), (None,), (b"good",), (["good"],), (), ("a", "b")):
+    try:
+        predict.predict(*given)
+    except (TypeError, ValueError) as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "5 is no text but of type int; give a str",
+        "None is no text but of type NoneType; give a str",
+        "b'good' is no text but of type bytes; give a str",
+        "['good'] is no text but of type list; give a str",
+        "this model reads 1 text(s) at a time, not 0",
+        "this model reads 1 text(s) at a time, not 2",
+    ]

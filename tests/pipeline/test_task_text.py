@@ -166,10 +166,17 @@ def test_blank_and_endless_texts_are_handled_and_told(tmp_path: Path, bert: Path
     write_columns(tmp_path / "data" / "train.parquet", text=texts, label=["no", "yes", "yes", "no"] * 10)
     write_columns(tmp_path / "data" / "validation.parquet", text=texts[:4], label=["no", "yes", "yes", "no"])
     task = text_task(tmp_path / "data", tmp_path / "cache", bert)
-    widths = [feed["input_ids"].shape[1] for feed in load_feeds(task.feeds("validation", FULL))]
-    assert widths == [2, 2, 16, 3]
-    assert task.notes[-1] == "1 of 4 rows of validation are longer than 16 pieces; their ends are not read"
+    assert widths_of(task, "validation").tolist() == [2, 2, 16, 3]
+    assert "1 of 4 rows of validation are longer than 16 pieces; their ends are not read" in task.notes
+    empty = "hold an empty text; a model sees nothing but the tokenizer's special pieces there"
+    assert f"2 of 4 rows of validation {empty}" in task.notes
+    count = int(np.sum(widths_of(task, "train") == 2))
+    assert f"{count} of {task.rows('train')} rows of train {empty}" in task.notes
     assert [batch.inputs[0].shape for batch in task.batches("validation", FULL).in_order()] == [(4, 16)]
+
+
+def widths_of(task: Task, split: str) -> np.ndarray:
+    return np.array([feed["input_ids"].shape[1] for feed in load_feeds(task.feeds(split, FULL))])
 
 
 def _bad(case: str, folder: Path) -> dict[str, Any]:
