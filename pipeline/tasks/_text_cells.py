@@ -21,19 +21,20 @@ def text_cells(table: Any, split: str, config: TaskConfig, _folder: Path) -> Cel
     An empty text is a text; a missing one is a fault of the data. Errors: ConfigError.
     """
     columns = {"text": config.text} | ({"text_pair": config.text_pair} if config.text_pair else {})
-    return column_cells(table, split, columns)
-
-
-def column_cells(table: Any, split: str, columns: Mapping[str, str]) -> Cells:
-    """The same of `columns`, by the key below `task` that names each. Errors: ConfigError."""
-    for key, column in columns.items():
-        holds(table, split, key, column, KINDS, "text")
+    cells = column_cells(table, split, columns)
     if config.label in columns.values():
         key = next(key for key, column in columns.items() if column == config.label)
         raise ConfigError(
             f"`task.{key}` and `task.label` both name column {config.label!r}, so that every text would hold its own "
             f"answer; name the column of the texts in `task.{key}`"
         )
+    return cells
+
+
+def column_cells(table: Any, split: str, columns: Mapping[str, str]) -> Cells:
+    """The same of `columns`, by the key below `task` that names each. Errors: ConfigError."""
+    for key, column in columns.items():
+        holds(table, split, key, column, KINDS, "text")
     if len(set(columns.values())) < len(columns):
         raise ConfigError(
             f"{' and '.join(f'`task.{key}`' for key in columns)} both name column {next(iter(columns.values()))!r}; "
