@@ -50,6 +50,9 @@ def search(
     name: Annotated[str | None, typer.Option(help="Another name for this search.")] = None,
     trials: Annotated[int | None, typer.Option(help="limits.trials")] = None,
     hours: Annotated[float | None, typer.Option(help="limits.hours")] = None,
+    max_kwh: Annotated[
+        float | None, typer.Option(help="limits.max_kwh: of the search's own energy, modelled-generic")
+    ] = None,
     sampler: Annotated[str | None, typer.Option(help=_SAMPLER_HELP)] = None,
     seed: Annotated[int | None, typer.Option(help="seed")] = None,
     keep: Annotated[str | None, typer.Option(help="Models to keep on disk: all, or those on the front.")] = None,
@@ -64,8 +67,8 @@ def search(
     from pipeline import api
 
     changes = {
-        "name": name, "limits.trials": trials, "limits.hours": hours, "sampler.name": sampler, "seed": seed,
-        "keep": keep, "target.name": target, "energy": energy,
+        "name": name, "limits.trials": trials, "limits.hours": hours, "limits.max_kwh": max_kwh,
+        "sampler.name": sampler, "seed": seed, "keep": keep, "target.name": target, "energy": energy,
     }  # fmt: skip
     if dry_run:
         plan = api.plan(file, root=root, changes=changes)

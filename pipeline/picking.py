@@ -20,6 +20,7 @@ from pipeline.package import check_out, write_package
 from pipeline.record import TrialRecord, read_json
 from pipeline.report import FrontReport
 from pipeline.selection import rescore
+from pipeline.spent import kept
 from pipeline.workspace import Workspace
 
 # What the next command is shown with.
@@ -43,7 +44,7 @@ def pick(
         budget = {**budget, config.task.metric: min_quality}
     finalists = _finalists(report, workspace, trial)
     task, target = workbench.prepare_task(config, workspace), workbench.prepare_target(config)
-    with workspace.lock():
+    with workspace.lock(), kept(workspace, "pick"):
         metrics = rescore(workspace, finalists, task, target)
     choice = choose(
         finalists,

@@ -57,6 +57,7 @@ class Workbench:
     teacher_intervals: Mapping[str, tuple[float, float]]
     teacher_measurement: Mapping[str, Any]
     chance: Mapping[str, float]  # quality of always answering the commonest class
+    teacher_spent: Mapping[str, Any] = field(default_factory=dict)  # {trained, here, cpu_seconds, host} of its training
     in_full: bool = False  # finalists learn from every row
     _inner: dict[str, Any] = field(default_factory=dict)
     _preprocessing: dict[str, float] = field(default_factory=dict)
@@ -120,6 +121,15 @@ def prepare_teacher(
     return load_teacher(str(folder), task, size=view.get("input_size"))
 
 
+def teacher_spent(config: SearchConfig, workspace: Workspace, task: tasks.Task) -> dict[str, Any]:
+    """What the teacher's training took: {trained, cpu_seconds, host}; the figures are None where it was not kept."""
+    if config.teacher.train is None:
+        return {"trained": False}
+    stored = trained_folder(config, workspace, task)[0] / REPORT
+    told = read_json(stored) if stored.exists() else {}
+    return {"trained": bool(told), "cpu_seconds": told.get("cpu_seconds"), "host": told.get("host")}
+
+
 def trained_folder(config: SearchConfig, workspace: Workspace, task: tasks.Task) -> tuple[Path, View]:
     """Where the teacher that this configuration trains is kept, and how it reads a row."""
     assert config.teacher.train is not None
@@ -180,6 +190,7 @@ def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: N
     task = prepare_task(config, workspace)
     space, given = prepare_space(config, task)
     step("loading the teacher")
+    there = teacher_spent(config, workspace, task)["trained"]
     teacher = prepare_teacher(config, workspace, task, step)
     families = prepare_families(space, teacher)
     step("computing the teacher's answers once")
@@ -207,6 +218,7 @@ def prepare(config: SearchConfig, workspace: Workspace, step: Step = lambda _: N
         teacher_intervals={name: (pair[0], pair[1]) for name, pair in frozen["intervals"].items()},
         teacher_measurement=frozen["measurement"],
         chance=chance,
+        teacher_spent={**teacher_spent(config, workspace, task), "here": not there},
     )
 
 

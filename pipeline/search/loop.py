@@ -18,10 +18,12 @@ import yaml
 from pipeline import workbench
 from pipeline.config import SearchConfig
 from pipeline.findings import drop_models, find, write_front
+from pipeline.own_energy import over_limit
 from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.search import study as studies
+from pipeline.spent import Ledger, kept
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
 from pipeline.workbench import Workbench
@@ -70,11 +72,13 @@ def run_search(
     preflight(config, workspace)
     with ExitStack() as stack:
         stack.enter_context(workspace.lock())
+        ledger = stack.enter_context(kept(workspace, "search"))
         bench = prepare(config, workspace, progress.step)
+        ledger.prepared(bench.teacher_spent)
         workspace.save_state(
             config=config.resolved(), space=bench.space.describe(), target=bench.target.conditions().to_json()
         )
-        loop = _Loop(config, workspace, bench, progress, now)
+        loop = _Loop(config, workspace, bench, progress, ledger, now)
         with loop.tracker.running():
             return loop.run()
 
@@ -83,9 +87,16 @@ class _Loop:
     """The state of a running search: its records by candidate, its study, its view in MLflow."""
 
     def __init__(
-        self, config: SearchConfig, workspace: Workspace, bench: Workbench, progress: Progress, now: Callable[[], float]
+        self,
+        config: SearchConfig,
+        workspace: Workspace,
+        bench: Workbench,
+        progress: Progress,
+        ledger: Ledger,
+        now: Callable[[], float],
     ) -> None:
         self.config, self.workspace, self.bench, self.progress, self.now = config, workspace, bench, progress, now
+        self.ledger = ledger
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
         self.study = studies.open_study(config, workspace.study_url)
@@ -134,6 +145,7 @@ class _Loop:
     def _remember(self, trial: Any, record: TrialRecord) -> None:
         write_record(self.workspace.folder, record)
         self.records.append(record)
+        self.ledger.note()
         studies.tell(self.study, trial, record, self.config)
         self.tracker.log(record)
 
@@ -143,7 +155,8 @@ class _Loop:
             if record.candidate.key == candidate.key and record.counts:
                 same = f"the same candidate as trial {record.number}; not trained twice"
                 moment = datetime.now(UTC).isoformat(timespec="seconds")
-                changes: dict[str, Any] = {"curve": (), "seconds": {}, "started": moment, "ended": moment}
+                changes: dict[str, Any] = {"curve": (), "started": moment, "ended": moment}
+                changes |= {"seconds": {}, "cpu_seconds": {}}
                 end = "duplicate" if record.end == "complete" else record.end  # a refusal stays one, for the sampler
                 return record.with_(number=number, end=end, reason=same, same_as=record.number, **changes)
         return None
@@ -210,6 +223,8 @@ class _Loop:
             return f"{done} trials are done (limits.trials)"
         if limits.hours is not None and spent_s >= limits.hours * 3600:
             return f"{spent_s / 3600:.2f} hours are spent (limits.hours)"
+        if limits.max_kwh is not None and (reason := over_limit(self.workspace, self.records, limits.max_kwh)):
+            return reason
         size = self.bench.space.size()
         if repeats >= REPEATS_BEFORE_END or (size is not None and done >= size):
             return f"all of the space has been seen: {done} different candidates"
