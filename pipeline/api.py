@@ -58,8 +58,12 @@ def search(
     root: Path = ROOT,
     changes: Mapping[str, Any] | None = None,
     progress: Callable[[int, float | None], Any] | None = None,
+    ask: Callable[[Any], bool] | None = None,
 ) -> dict[str, Any]:
-    """Run or resume a search to its limits. Errors: ConfigError, Unavailable; NothingFits when the front is empty."""
+    """Run or resume a search to its limits. Errors: ConfigError, Unavailable; NothingFits when the front is empty.
+
+    `ask` is shown a `pipeline.estimate.Estimate` after the first trained trials, and says whether to go on.
+    """
     from pipeline.progress import Quiet
     from pipeline.search.loop import run_search
 
@@ -67,7 +71,7 @@ def search(
     workspace = Workspace(root, config.name)
     watcher = progress(config.limits.trials, config.limits.hours) if progress else Quiet()
     try:
-        result = run_search(config, workspace, watcher)
+        result = run_search(config, workspace, watcher, ask=ask)
     finally:
         watcher.close()
     report = result.report

@@ -17,13 +17,14 @@ import yaml
 
 from pipeline import workbench
 from pipeline.config import SearchConfig
+from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, find, write_front
-from pipeline.own_energy import over_limit
+from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.search import study as studies
-from pipeline.spent import Ledger, kept
+from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
 from pipeline.workbench import Workbench
@@ -67,8 +68,12 @@ def run_search(
     *,
     now: Callable[[], float] = time.monotonic,
     prepare: Callable[..., Workbench] = workbench.prepare,
+    ask: Callable[[Estimate], bool] | None = None,
 ) -> SearchResult:
-    """Run or resume a search to its limits. Errors: ConfigError, Unavailable before the first trial."""
+    """Run or resume a search to its limits. Errors: ConfigError, Unavailable before the first trial.
+
+    `ask` is shown an estimate after the first trained trials, and says whether to go on.
+    """
     preflight(config, workspace)
     with ExitStack() as stack:
         stack.enter_context(workspace.lock())
@@ -78,7 +83,7 @@ def run_search(
         workspace.save_state(
             config=config.resolved(), space=bench.space.describe(), target=bench.target.conditions().to_json()
         )
-        loop = _Loop(config, workspace, bench, progress, ledger, now)
+        loop = _Loop(config, workspace, bench, progress, ledger, now, ask)
         with loop.tracker.running():
             return loop.run()
 
@@ -94,9 +99,10 @@ class _Loop:
         progress: Progress,
         ledger: Ledger,
         now: Callable[[], float],
+        ask: Callable[[Estimate], bool] | None,
     ) -> None:
         self.config, self.workspace, self.bench, self.progress, self.now = config, workspace, bench, progress, now
-        self.ledger = ledger
+        self.ledger, self.ask = ledger, ask
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
         self.study = studies.open_study(config, workspace.study_url)
@@ -110,7 +116,7 @@ class _Loop:
     def run(self) -> SearchResult:
         begin, repeats = self.now(), 0
         spent_before = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
-        while not (reason := self._limit(self.now() - begin + spent_before, repeats)):
+        while not (reason := self._limit(self.now() - begin + spent_before, repeats) or self._declined()):
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
             repeats = repeats + 1 if record.same_as is not None else 0
         self._show_front(final=True)
@@ -229,6 +235,17 @@ class _Loop:
         if repeats >= REPEATS_BEFORE_END or (size is not None and done >= size):
             return f"all of the space has been seen: {done} different candidates"
         return None
+
+    def _declined(self) -> str | None:
+        """Once enough trials have been trained: why the search ends by the user's answer to an estimate, or None."""
+        if self.ask is None or len(probes(self.records)) < PROBES:
+            return None
+        ask, self.ask = self.ask, None
+        self.ledger.note()
+        own = own_energy(read_spent(self.workspace), self.records)
+        if ask(estimate(self.records, self.config.limits, own)):
+            return None
+        return "stopped after the estimate; the trials are kept, and the same command goes on"
 
     def _show_front(self, final: bool) -> None:
         if not final and self.now() - self._front_at < FRONT_EVERY_S:
