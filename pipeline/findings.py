@@ -62,11 +62,14 @@ def find(
 
 
 def footprint_of(workspace: Workspace, records: Sequence[TrialRecord], number: int) -> dict[str, Any]:
-    """What one trial cost and saves, with its sentences."""
+    """What one trial cost and saves, the search's own energy, the grid, and sentences on the trial."""
     frozen = read_json(workspace.folder / "teacher" / "figures.json")["measurement"]
     whole = footprint(workspace, config_of(workspace), records, [number], frozen)
     found = whole["trials"][str(number)]
-    return {**found, "sentences": trial_sentences(found, whole["search"], whole["carbon"])}
+    search = {name: value for name, value in whole["search"].items() if name != "trials"}
+    grid = {name: value for name, value in whole["carbon"].items() if name != "search"}
+    lines = trial_sentences(found, whole["search"], whole["carbon"])
+    return {**found, "search": search, "carbon": grid, "sentences": lines}
 
 
 def _test(workspace: Workspace) -> Mapping[str, Any] | None:
