@@ -348,7 +348,7 @@ def _asker(yes: bool, as_json: bool) -> Callable[[Any], bool]:
                 _lines(estimate.sentences())
             return True
         if as_json or not sys.stdin.isatty():
-            said = " ".join(line.strip() for line in estimate.sentences())
+            said = "; ".join(line.strip() for line in estimate.sentences())
             raise ConfigError(f"{said}. There is no terminal to ask at; type the same command with --yes to go on")
         _lines(estimate.sentences())
         return typer.confirm("go on?")

@@ -40,8 +40,8 @@ class Estimate:
         else:
             more = f"{self.low_kwh:.2g} to {self.high_kwh:.2g} kWh more; {self.spent_kwh:.2g} are spent"
             lines.append(f"  energy: {more}, {self.worth}")
-        worth = f"from {self.probes} trained trials; candidates differ, above all in epochs and size, so it can miss"
-        return [*lines, f"  the range is the fastest and the slowest {worth}"]
+        worth = f"of {self.probes} trained trials; candidates differ, above all in epochs and size, so it can miss"
+        return [*lines, f"  the range is that of the fastest and the slowest {worth}"]
 
 
 def probes(records: Sequence[TrialRecord]) -> list[TrialRecord]:
