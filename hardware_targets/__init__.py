@@ -12,6 +12,7 @@ from hardware_targets import _parts
 from hardware_targets._errors import BadModel, DeviceAway, DeviceFailure, TargetError, UnknownPart
 from hardware_targets._feeds import Input, load_feeds, random_feeds, save_feeds
 from hardware_targets._files import measure_file
+from hardware_targets._host import host_conditions, host_energy
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._parts import doctor
 from hardware_targets._roles import EnergyMeter, HardwareTarget, Runtime
@@ -33,6 +34,8 @@ __all__ = [
     "Unmeasured",
     "available",
     "doctor",
+    "host_conditions",
+    "host_energy",
     "load",
     "load_feeds",
     "measure_file",

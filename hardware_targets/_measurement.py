@@ -85,7 +85,7 @@ class Latency(_Value):
 
 @dataclass(frozen=True)
 class Energy(_Value):
-    """Energy of one inference in millijoules with its band, the kind of figure, and what the figure includes.
+    """Energy in millijoules, of one inference where nothing else is said, with its band, kind, and what it includes.
 
     `kind`: measured, measured-vendor-model, modelled-calibrated, modelled-generic or declared. `boundary` says where
     the meter sits (wall, package, ...). Two figures compare only when kind and boundary agree. `mj` is gross. Only a

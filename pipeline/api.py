@@ -66,8 +66,12 @@ def search(
     root: Path = ROOT,
     changes: Mapping[str, Any] | None = None,
     progress: Callable[[int, float | None], Any] | None = None,
+    ask: Callable[[Any], bool] | None = None,
 ) -> dict[str, Any]:
-    """Run or resume a search to its limits. Errors: ConfigError, Unavailable; NothingFits when the front is empty."""
+    """Run or resume a search to its limits. Errors: ConfigError, Unavailable; NothingFits when the front is empty.
+
+    `ask` is shown a `pipeline.estimate.Estimate` after the first trained trials, and says whether to go on.
+    """
     from pipeline.progress import Quiet
     from pipeline.search.loop import run_search
 
@@ -75,7 +79,7 @@ def search(
     workspace = Workspace(root, config.name)
     watcher = progress(config.limits.trials, config.limits.hours) if progress else Quiet()
     try:
-        result = run_search(config, workspace, watcher)
+        result = run_search(config, workspace, watcher, ask=ask)
     finally:
         watcher.close()
     report = result.report
@@ -144,10 +148,11 @@ def front_test(name: str, *, root: Path = ROOT, say: Say | None = None) -> Any:
     from pipeline import workbench
     from pipeline.findings import config_of, find
     from pipeline.sealed import sealed_test
+    from pipeline.spent import kept
 
     workspace = existing(root, name)
     config = config_of(workspace)
-    with workspace.lock():
+    with workspace.lock(), kept(workspace, "front --test"):
         sealed_test(
             workspace,
             config,
@@ -201,7 +206,7 @@ def front_footer(report: Any, root: Path) -> list[str]:
             f"next: niwaki pick {report.name} --speedup 4 --out picked{_root(root)}, "
             f"then niwaki front {report.name} --test{_root(root)}"
         )
-    return lines
+    return [*report.footprint.get("sentences", ()), *lines]
 
 
 def _test_lines(report: Any, own: list[int]) -> list[str]:
@@ -232,6 +237,7 @@ def _test_lines(report: Any, own: list[int]) -> list[str]:
 
 def show(name: str, number: int, *, root: Path = ROOT) -> dict[str, Any]:
     """The record of one trial as plain data."""
+    from pipeline.findings import footprint_of
     from pipeline.record import read_records
 
     workspace = existing(root, name)
@@ -239,7 +245,8 @@ def show(name: str, number: int, *, root: Path = ROOT) -> dict[str, Any]:
     if number not in records:
         last = max(records, default=-1)
         raise ConfigError(f"search {name!r} has no trial {number}; there are trials 0 to {last}")
-    return {**records[number].to_json(), "folder": str(workspace.trial(number))}
+    cost = footprint_of(workspace, list(records.values()), number)
+    return {**records[number].to_json(), "footprint": cost, "folder": str(workspace.trial(number))}
 
 
 def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
@@ -264,6 +271,7 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
             f"  epoch {row['epoch']:g}: loss {row['loss']:.4f}, {row['rung_accuracy']:.4f}" for row in found["curve"]
         ]
     lines += ["", "seconds: " + ", ".join(f"{phase} {value:.1f}" for phase, value in found["seconds"].items())]
+    lines += found["footprint"]["sentences"]
     lines += [f"note: {note}" for note in found["notes"]]
     return [*lines, f"files: {found['folder']}", f"next: niwaki rerun {name} {number}"]
 
@@ -275,12 +283,13 @@ def rerun(
     from pipeline import again, workbench
     from pipeline.findings import config_of
     from pipeline.record import read_records
+    from pipeline.spent import kept
 
     show(name, number, root=root)
     workspace = existing(root, name)
     config = config_of(workspace)
     record = next(item for item in read_records(workspace.folder) if item.number == number)
-    with workspace.lock():
+    with workspace.lock(), kept(workspace, "rerun"):
         bench = workbench.prepare(config, workspace, say or (lambda _: None))
         new, count = again.rerun(record, bench, seed, say or (lambda _: None))
     names = [metric for metric in METRICS if metric in record.metrics or metric in new.metrics]

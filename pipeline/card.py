@@ -48,6 +48,7 @@ def card(package: Package) -> str:
         sha256=package.sha256,
         figures=_figures(package),
         energy=package.energy,
+        footprint="\n".join(f"* {sentence}" for sentence in package.footprint.get("sentences", ())),
         splits=_splits(package),
         hardware=_hardware(package),
         made=_made(package),

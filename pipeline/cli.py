@@ -50,6 +50,9 @@ def search(
     name: Annotated[str | None, typer.Option(help="Another name for this search.")] = None,
     trials: Annotated[int | None, typer.Option(help="limits.trials")] = None,
     hours: Annotated[float | None, typer.Option(help="limits.hours")] = None,
+    max_kwh: Annotated[
+        float | None, typer.Option(help="limits.max_kwh: of the search's own energy, modelled-generic")
+    ] = None,
     sampler: Annotated[str | None, typer.Option(help=_SAMPLER_HELP)] = None,
     seed: Annotated[int | None, typer.Option(help="seed")] = None,
     keep: Annotated[str | None, typer.Option(help="Models to keep on disk: all, or those on the front.")] = None,
@@ -58,20 +61,30 @@ def search(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
     ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="After two trained trials, say what the whole will take, and ask.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Answer yes to the estimate; for scripts.")] = False,
     as_json: Json = False,
 ) -> None:
     """Search, or go on with a search: the same command resumes it."""
     from pipeline import api
 
     changes = {
-        "name": name, "limits.trials": trials, "limits.hours": hours, "sampler.name": sampler, "seed": seed,
-        "keep": keep, "target.name": target, "energy": energy,
+        "name": name, "limits.trials": trials, "limits.hours": hours, "limits.max_kwh": max_kwh,
+        "sampler.name": sampler, "seed": seed, "keep": keep, "target.name": target, "energy": energy,
     }  # fmt: skip
     if dry_run:
         plan = api.plan(file, root=root, changes=changes)
         _print(plan, as_json, lambda: _lines(plan["sentences"]))
         return
-    result = api.search(file, root=root, changes=changes, progress=_progress(as_json))
+    result = api.search(
+        file,
+        root=root,
+        changes=changes,
+        progress=_progress(as_json, plain=estimate),
+        ask=_asker(yes, as_json) if estimate else None,
+    )
     _print(result, as_json, lambda: _search_ended(result))
 
 
@@ -315,15 +328,32 @@ def _failed(sentence: str, code: int, as_json: bool) -> int:
     return code
 
 
-def _progress(as_json: bool) -> Callable[[int, float | None], Any]:
+def _progress(as_json: bool, plain: bool = False) -> Callable[[int, float | None], Any]:
     from pipeline import progress
 
     def make(trials: int, hours: float | None) -> Any:
         if as_json:
             return progress.Quiet()
-        return progress.Panel(trials, hours) if sys.stdout.isatty() else progress.Lines(trials, hours)
+        return progress.Panel(trials, hours) if sys.stdout.isatty() and not plain else progress.Lines(trials, hours)
 
     return make
+
+
+def _asker(yes: bool, as_json: bool) -> Callable[[Any], bool]:
+    """Shows an estimate and asks. Errors: ConfigError where there is nobody to ask and no `--yes`."""
+
+    def ask(estimate: Any) -> bool:
+        if yes:
+            if not as_json:
+                _lines(estimate.sentences())
+            return True
+        if as_json or not sys.stdin.isatty():
+            said = "; ".join(line.strip() for line in estimate.sentences())
+            raise ConfigError(f"{said}. There is no terminal to ask at; type the same command with --yes to go on")
+        _lines(estimate.sentences())
+        return typer.confirm("go on?")
+
+    return ask
 
 
 def _print(data: Any, as_json: bool, human: Callable[[], None]) -> None:

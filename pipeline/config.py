@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipeline import grid as grids
 from pipeline.errors import ConfigError, near
 from pipeline.metrics import METRICS, QUALITY
 
@@ -191,6 +192,7 @@ class LimitsConfig(_Strict):
 
     trials: int = Field(30, ge=1)
     hours: float | None = Field(None, gt=0)
+    max_kwh: float | None = Field(None, gt=0)  # of the search's own energy, as `pipeline.own_energy` models it
     trial_minutes: float = Field(30.0, gt=0)
 
 
@@ -207,6 +209,37 @@ class FinalsConfig(_Strict):
     epochs: int | None = Field(None, ge=1)  # None: as many as the trial had
 
 
+class CarbonConfig(_Strict):
+    """Where the electricity comes from; there is no default for it."""
+
+    country: str = Field(pattern=r"^[A-Z]{3}$")  # ISO 3166-1 alpha-3
+    year: int = Field(ge=1990, le=2100)  # of the grid factor
+    grid_g_per_kwh: float | None = Field(None, gt=0)  # a factor of the user's own, with its basis and source
+    basis: Literal["lifecycle", "direct"] | None = None
+    source: str | None = Field(None, min_length=1)
+    pue: float = Field(1.0, ge=1, le=10)  # facility's energy over the machines' own; 1 on a desk and at the edge
+    embodied_kg: float | None = Field(None, gt=0)  # CO2e of making the device
+    lifetime_years: float | None = Field(None, gt=0)
+    device_share: float = Field(1.0, gt=0, le=1)  # of the device that one inference occupies
+
+    @model_validator(mode="after")
+    def _whole(self) -> CarbonConfig:
+        own = [self.grid_g_per_kwh is not None, self.basis is not None, self.source is not None]
+        if any(own) and not all(own):
+            raise ValueError("a grid factor of your own needs `grid_g_per_kwh`, `basis` and `source` together")
+        if (self.embodied_kg is None) != (self.lifetime_years is None):
+            raise ValueError("the embodied part needs `embodied_kg` and `lifetime_years` together")
+        _ = self.grid  # a country or year that the table does not have is told now
+        return self
+
+    @property
+    def grid(self) -> grids.Grid:
+        """The factor, the user's own or the table's."""
+        if self.grid_g_per_kwh is None:
+            return grids.known(self.country, self.year)
+        return grids.Grid(self.country, self.year, self.grid_g_per_kwh, str(self.basis), str(self.source))
+
+
 class SearchConfig(_Strict):
     """One search, whole. `resolved()` is what is stored and compared on resume."""
 
@@ -221,6 +254,7 @@ class SearchConfig(_Strict):
     trials: TrialsConfig = TrialsConfig()
     finals: FinalsConfig = FinalsConfig()
     limits: LimitsConfig = LimitsConfig()
+    carbon: CarbonConfig | None = None
     sampler: SamplerConfig = SamplerConfig()
     recipes: Literal["all", "none"] | list[str] = "all"
     keep: Literal["all", "front"] = "front"
@@ -279,8 +313,8 @@ class SearchConfig(_Strict):
         return self.model_dump(mode="json")
 
 
-# What may differ between two runs of one search: how long it runs, and what it keeps on disk.
-MAY_CHANGE = ("limits", "keep", "finals")
+# What may differ between two runs of one search: how long it runs, what it keeps on disk, and what is told of it.
+MAY_CHANGE = ("limits", "keep", "finals", "carbon")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pipeline.preflight import preflight
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.search import study as studies
 from pipeline.search.loop import Progress
+from pipeline.spent import kept
 from pipeline.tracking import Tracker
 from pipeline.trial import run_trial
 from pipeline.workbench import Workbench
@@ -46,7 +47,9 @@ def run_finals(
         stack.enter_context(workspace.lock())
         records = read_records(workspace.folder)
         chosen = [_finalist(number, records) for number in numbers]
+        ledger = stack.enter_context(kept(workspace, "finals"))
         bench = replace(prepare(config, workspace, progress.step), in_full=True)
+        ledger.prepared(bench.teacher_spent)
         study = studies.open_study(config, workspace.study_url)
         tracker = Tracker(workspace, config, progress.say)
         stack.enter_context(tracker.running())
@@ -58,6 +61,7 @@ def run_finals(
                 done = run_trial(number, candidate, bench, progress.step).with_(final_of=record.number)
                 write_record(workspace.folder, done)
                 records.append(done)
+                ledger.note()
                 studies.add(study, done, config, bench.space.trained())
                 tracker.log(done)
                 progress.end(done, find(workspace, config, records, paired=False))

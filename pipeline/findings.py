@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import SearchConfig, parse_config
+from pipeline.footprint import footprint, trial_sentences
 from pipeline.pareto import front
 from pipeline.record import TrialRecord, read_json, read_records, write_json
 from pipeline.report import FrontReport, write_report
@@ -56,7 +57,19 @@ def find(
         test=_test(workspace),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         budget=config.budget,
+        footprint=footprint(workspace, config, records, numbers, frozen["measurement"]),
     )
+
+
+def footprint_of(workspace: Workspace, records: Sequence[TrialRecord], number: int) -> dict[str, Any]:
+    """What one trial cost and saves, the search's own energy, the grid, and sentences on the trial."""
+    frozen = read_json(workspace.folder / "teacher" / "figures.json")["measurement"]
+    whole = footprint(workspace, config_of(workspace), records, [number], frozen)
+    found = whole["trials"][str(number)]
+    search = {name: value for name, value in whole["search"].items() if name != "trials"}
+    grid = {name: value for name, value in whole["carbon"].items() if name != "search"}
+    lines = trial_sentences(found, whole["search"], whole["carbon"])
+    return {**found, "search": search, "carbon": grid, "sentences": lines}
 
 
 def _test(workspace: Workspace) -> Mapping[str, Any] | None:

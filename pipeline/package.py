@@ -1,7 +1,7 @@
 """The picked folder: a model that works without niwaki, and a card that says what is known of it.
 
-model.onnx  preprocessor.json  labels.json  predict.py  pick.json  README.md, and what the kind of input needs besides
-(texts: tokenizer.json)
+model.onnx  preprocessor.json  labels.json  predict.py  pick.json  statement.json  label.svg  README.md, and what the
+kind of input needs besides (texts: tokenizer.json)
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ from pipeline.arrays import fresh
 from pipeline.artifact import sha256_of
 from pipeline.card import card
 from pipeline.errors import ConfigError
+from pipeline.label import label
 from pipeline.record import TrialRecord, read_json, write_json
+from pipeline.statement import statement
 
 MARK = "niwaki_pick"  # the key in pick.json by which a folder is known as one of ours, and its version
-FILES = ("model.onnx", "preprocessor.json", "labels.json", "predict.py", "pick.json", "README.md")
+FILES = (
+    "model.onnx", "preprocessor.json", "labels.json", "predict.py", "pick.json", "README.md",
+    "statement.json", "label.svg",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Package:
     choice: Mapping[str, Any]
     search: Mapping[str, Any]
     energy: str  # the sentence of pipeline.energy_words
+    reference: Mapping[str, Any] = field(default_factory=dict)  # {sha256, measurement} of the teacher's file, frozen
+    footprint: Mapping[str, Any] = field(default_factory=dict)  # of `pipeline.footprint`, this trial's and the search's
     test: Mapping[str, Any] | None = None
     kind: str = "image"  # of input; chooses the card's words
     template: str = "predict.py.txt"  # of predict.py
@@ -168,3 +175,6 @@ def _fill(folder: Path, package: Package) -> None:
         (folder / name).write_bytes(data)
     (folder / "README.md").write_text(card(package), encoding="utf-8")
     write_json(folder / "pick.json", pick_json(package))
+    said = without_paths(statement(package))
+    write_json(folder / "statement.json", said)
+    (folder / "label.svg").write_text(label(said), encoding="utf-8")

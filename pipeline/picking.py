@@ -14,12 +14,13 @@ from pipeline.budget import budget_alias
 from pipeline.choose import Choice, choose
 from pipeline.energy_words import energy_sentence
 from pipeline.errors import ConfigError, NothingFits
-from pipeline.findings import config_of, find
+from pipeline.findings import config_of, find, footprint_of
 from pipeline.metrics import text
 from pipeline.package import check_out, write_package
 from pipeline.record import TrialRecord, read_json
 from pipeline.report import FrontReport
 from pipeline.selection import rescore
+from pipeline.spent import kept
 from pipeline.workspace import Workspace
 
 # What the next command is shown with.
@@ -43,7 +44,7 @@ def pick(
         budget = {**budget, config.task.metric: min_quality}
     finalists = _finalists(report, workspace, trial)
     task, target = workbench.prepare_task(config, workspace), workbench.prepare_target(config)
-    with workspace.lock():
+    with workspace.lock(), kept(workspace, "pick"):
         metrics = rescore(workspace, finalists, task, target)
     choice = choose(
         finalists,
@@ -60,6 +61,7 @@ def pick(
     folder = workspace.trial(record.number)
     view = view_of(record.artifact)
     sentence = energy_sentence(report.energy_kind, report.energy_boundary, report.energy_source)
+    cost = footprint_of(workspace, report.records, record.number)
     alias = (
         budget_alias(budget)
         if budget
@@ -82,6 +84,8 @@ def pick(
         choice={"ties": list(choice.ties), "fastest_tie": choice.fastest_tie, "knee": knee, "alias": alias},
         search=_search_facts(workspace, report, task),
         energy=sentence,
+        reference=_reference(workspace),
+        footprint=cost,
         test=_test_row(report, record.number),
     )
     version = tracking.register(workspace, workspace.name, folder / "model.onnx", alias, _tags(record, report, budget))
@@ -92,7 +96,7 @@ def pick(
         "version": version,
         "ties": list(choice.ties),
         "metrics": dict(choice.metrics),
-        "sentences": _sentences(choice, record, report, out, workspace, alias, version, task.task_input().kind),
+        "sentences": _sentences(choice, record, report, out, workspace, alias, version, task.task_input().kind, cost),
     }
 
 
@@ -131,6 +135,11 @@ def _search_facts(workspace: Workspace, report: FrontReport, task: Any) -> dict[
     }
 
 
+def _reference(workspace: Workspace) -> dict[str, Any]:
+    frozen = read_json(workspace.folder / "teacher" / "figures.json")
+    return {"sha256": frozen["sha256"], "measurement": frozen["measurement"]}
+
+
 def _test_row(report: FrontReport, number: int) -> Mapping[str, Any] | None:
     if report.test is None or str(number) not in report.test["trials"]:
         return None
@@ -159,6 +168,7 @@ def _sentences(
     alias: str,
     version: str,
     kind: str,
+    cost: Mapping[str, Any],
 ) -> list[str]:
     chosen = choice.metrics[report.quality]
     lines = [
@@ -178,6 +188,7 @@ def _sentences(
     return [
         *lines,
         energy_sentence(report.energy_kind, report.energy_boundary, report.energy_source),
+        *cost["sentences"],
         f"written to {out}; registered in MLflow as {workspace.name} version {version}, alias {alias}",
         f"next: python {out}/predict.py {SAMPLE[kind]}, or niwaki front {workspace.name} --test{root}",
     ]

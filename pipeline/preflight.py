@@ -9,7 +9,8 @@ from typing import Any
 
 import search_spaces
 from pipeline.config import SearchConfig, TaskConfig, differences, parse_config
-from pipeline.errors import ConfigError, near
+from pipeline.cpu_time import cpu_seconds
+from pipeline.errors import ConfigError, Unavailable, near
 from pipeline.workspace import Workspace, check_space
 
 # What a search leaves behind besides images: databases, caches of logits, pages and pictures.
@@ -19,6 +20,11 @@ BASE_BYTES = 300_000_000
 def preflight(config: SearchConfig, workspace: Workspace, usage: Callable[[Path], Any] = shutil.disk_usage) -> None:
     """Recipes, folders, continuity, disk. Errors: ConfigError, Unavailable."""
     recipes(config)
+    if config.limits.max_kwh is not None and cpu_seconds() is None:
+        raise Unavailable(
+            f"limits.max_kwh is {config.limits.max_kwh:g}, but this system does not tell a process its processor time, "
+            "from which energy is computed; leave it out and give limits.hours"
+        )
     workspace.make()
     same_search(config, workspace)
     check_space(workspace.root, needed_bytes(config), usage)

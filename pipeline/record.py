@@ -35,6 +35,7 @@ class TrialRecord:
     teacher: str = ""  # sha256 of the reference file
     curve: tuple[Mapping[str, float], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)  # per phase
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)  # per phase, on the searching machine
     final_of: int | None = None  # number of the trial that this one distils in full
     same_as: int | None = None  # number of the equal candidate, for a duplicate
     notes: tuple[str, ...] = ()
@@ -67,7 +68,7 @@ class TrialRecord:
         out = {item.name: getattr(self, item.name) for item in fields(self)}
         out["candidate"] = {"key": self.candidate.key, "seed": self.candidate.seed, **{"values": self.candidate.flat()}}
         out["intervals"] = {name: list(pair) for name, pair in self.intervals.items()}
-        for name in ("metrics", "violations", "seconds"):
+        for name in ("metrics", "violations", "seconds", "cpu_seconds"):
             out[name] = dict(out[name])
         out["curve"] = [dict(row) for row in self.curve]
         out["notes"] = list(self.notes)

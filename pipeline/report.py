@@ -46,6 +46,7 @@ class FrontReport:
     test: Mapping[str, Any] | None
     created: str
     budget: Mapping[str, float] = field(default_factory=dict)
+    footprint: Mapping[str, Any] = field(default_factory=dict)  # of `pipeline.footprint`
 
     @property
     def front(self) -> list[TrialRecord]:
@@ -152,6 +153,7 @@ def to_json(report: FrontReport) -> dict[str, Any]:
         },
         "front": [_front_json(report, record) for record in report.front],
         "test": None if report.test is None else dict(report.test),
+        "footprint": dict(report.footprint),
     }
 
 

@@ -37,6 +37,7 @@ def page(report: FrontReport) -> str:
     """The whole HTML page, plotly's library inside (about 5 MB)."""
     from plotly.offline import get_plotlyjs
 
+    notes = [*footnotes(report), *report.footprint.get("sentences", ())]
     lines = "<p>This picture needs two complete trials.</p>"
     if len(report.complete) > 1:
         lines = _figure_html(parallel(report), "parallel")
@@ -45,7 +46,7 @@ def page(report: FrontReport) -> str:
         title=html.escape(report.name),
         headline=html.escape(headline(report)),
         teacher=html.escape(_teacher_line(report)),
-        notes="\n".join(f"<p>{html.escape(note)}</p>" for note in footnotes(report)),
+        notes="\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
         plotly=get_plotlyjs(),
         scatter=_figure_html(scatter(report), "scatter"),
         parallel=lines,

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
+import hardware_targets
 from pipeline.arrays import fresh
 from pipeline.artifact import View
 from pipeline.config import TeacherTraining
+from pipeline.cpu_time import cpu_seconds
 from pipeline.errors import Failed
 from pipeline.quality import quality_with_intervals
 from pipeline.record import write_json
@@ -34,6 +36,8 @@ class TeacherReport:
     metrics: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
     seconds: float
+    cpu_seconds: float | None  # over all threads
+    host: Mapping[str, Any]  # the machine that trained, as Conditions tell it
     parameters: int
     view: View
     data: str  # the task's fingerprint
@@ -57,7 +61,7 @@ def train_teacher(
     or not at all. Errors: ConfigError, Failed.
     """
     check_precision(training.precision)
-    kind, begin = kind_of(task), time.monotonic()
+    kind, begin, used_before = kind_of(task), time.monotonic(), cpu_seconds()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         model = _beginning(training, task, view)
@@ -83,6 +87,8 @@ def train_teacher(
         metrics=metrics,
         intervals=intervals,
         seconds=round(time.monotonic() - begin, 1),
+        cpu_seconds=_since(used_before),
+        host=hardware_targets.host_conditions().to_json(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         view=dict(view),
         data=task.fingerprint,
@@ -95,6 +101,11 @@ def train_teacher(
         kind.store(beside, task, view, training)
         write_json(beside / REPORT, asdict(report))
     return report
+
+
+def _since(used_before: float | None) -> float | None:
+    used = cpu_seconds()
+    return None if used is None or used_before is None else round(used - used_before, 3)
 
 
 class _Best:

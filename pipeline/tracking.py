@@ -178,6 +178,7 @@ class Tracker:
         ).info.run_id
         moment = _milliseconds(record.ended)
         figures = {**record.metrics, **{f"seconds.{name}": value for name, value in record.seconds.items()}}
+        figures |= {f"cpu_seconds.{name}": value for name, value in record.cpu_seconds.items()}
         for name, (low, high) in record.intervals.items():
             figures |= {f"{name}_low": low, f"{name}_high": high}
         metrics = [Metric(name, float(value), moment, 0) for name, value in figures.items()]
@@ -226,8 +227,19 @@ class Tracker:
             if run:
                 self._client.set_tag(run, "on_front", str(number in now).lower())
                 self._shown.symmetric_difference_update({number})
+        self._log_own_energy(report.footprint.get("search", {}))
         for path in files:
             self._client.log_artifact(self._parent, str(path))
+
+    def _log_own_energy(self, own: Mapping[str, Any]) -> None:
+        """The search's own energy on the parent, with its kind and boundary; its absence with the reason."""
+        from mlflow.entities import Metric, RunTag
+
+        moment = int(time.time() * 1000)
+        names = ("kwh", "kwh_low", "kwh_high", "cpu_seconds", *(name for name in own if name.endswith("_kwh")))
+        metrics = [Metric(f"search.{name}", float(own[name]), moment, 0) for name in names if name in own]
+        tags = {f"search.energy.{name}": str(own[name]) for name in ("kind", "boundary", "unmeasured") if name in own}
+        self._client.log_batch(self._parent, metrics, [], [RunTag(name, value) for name, value in tags.items()])
 
     def _artifacts(self, run: str) -> Path:
         return self._workspace.artifacts / self._config.name / run / "artifacts"

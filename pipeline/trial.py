@@ -17,6 +17,7 @@ import numpy as np
 from hardware_targets import DeviceFailure, Measurement, TargetError, Unmeasured
 from pipeline import budget
 from pipeline.artifact import OnnxArtifact, TorchArtifact
+from pipeline.cpu_time import cpu_seconds
 from pipeline.errors import Failed, Refused
 from pipeline.figures import device_metrics as figures_of
 from pipeline.quality import quality_with_intervals
@@ -64,6 +65,7 @@ def run_trial(number: int, candidate: Candidate, bench: Workbench, step: Step = 
         end=end,  # type: ignore[arg-type]
         reason=reason,
         seconds=clock.seconds(),
+        cpu_seconds=clock.cpu_seconds(),
         started=started,
         ended=_now(),
         teacher=bench.reference.sha256,
@@ -312,26 +314,36 @@ def _all_objectives(metrics: Mapping[str, float], bench: Workbench) -> None:
 
 
 class Phases:
-    """Seconds spent in each phase of a trial: `with clock("distill"): ...`."""
+    """Seconds and processor time spent in each phase of a trial: `with clock("distill"): ...`."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, cpu: Callable[[], float | None] = cpu_seconds
+    ) -> None:
+        self._now, self._cpu = now, cpu
         self._spent: dict[str, float] = {}
-        self._open: tuple[str, float] = ("", 0.0)
+        self._used: dict[str, float] = {}
+        self._open: tuple[str, float, float | None] = ("", 0.0, None)
 
     def __call__(self, name: str) -> Phases:
-        self._open = (name, self._now())
+        self._open = (name, self._now(), self._cpu())
         return self
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *_: object) -> None:
-        name, since = self._open
+        name, since, used_before = self._open
         self._spent[name] = self._spent.get(name, 0.0) + self._now() - since
+        used = self._cpu()
+        if used is not None and used_before is not None:
+            self._used[name] = self._used.get(name, 0.0) + used - used_before
 
     def seconds(self) -> dict[str, float]:
         return {name: round(value, 3) for name, value in self._spent.items()}
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Over all threads and the processes that were started; empty where the system does not say."""
+        return {name: round(value, 3) for name, value in self._used.items()}
 
 
 def _now() -> str:

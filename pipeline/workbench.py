@@ -60,6 +60,7 @@ class Workbench:
     teacher_intervals: Mapping[str, tuple[float, float]]
     teacher_measurement: Mapping[str, Any]
     chance: Mapping[str, float]  # quality of always answering the commonest class
+    teacher_spent: Mapping[str, Any] = field(default_factory=dict)  # {trained, here, cpu_seconds, host} of its training
     in_full: bool = False  # finalists learn from every row
     notes: tuple[str, ...] = ()  # what the user should know of data and teacher, a sentence each
     _inner: dict[str, Any] = field(default_factory=dict)
@@ -125,6 +126,15 @@ def prepare_teacher(
     if not (folder / REPORT).exists():
         train_teacher(wanted.train, task, folder, view=view, progress=step)
     return load_teacher(str(folder), task, size=view.get("input_size"))
+
+
+def teacher_spent(config: SearchConfig, workspace: Workspace, task: tasks.Task) -> dict[str, Any]:
+    """What the teacher's training took: {trained, cpu_seconds, host}; the figures are None where it was not kept."""
+    if config.teacher.train is None:
+        return {"trained": False}
+    stored = trained_folder(config, workspace, task)[0] / REPORT
+    told = read_json(stored) if stored.exists() else {}
+    return {"trained": bool(told), "cpu_seconds": told.get("cpu_seconds"), "host": told.get("host")}
 
 
 def trained_folder(config: SearchConfig, workspace: Workspace, task: tasks.Task) -> tuple[Path, View]:
@@ -208,6 +218,7 @@ def prepare(
     check_teacher(config, task, space)
     tell(task.notes, say)
     step("loading the teacher")
+    there = teacher_spent(config, workspace, task)["trained"]
     teacher = prepare_teacher(config, workspace, task, step)
     tell(teacher.notes, say)
     families = prepare_families(space, teacher.module.model.config)
@@ -237,6 +248,7 @@ def prepare(
         teacher_measurement=frozen["measurement"],
         chance=chance,
         notes=(*task.notes, *teacher.notes),
+        teacher_spent={**teacher_spent(config, workspace, task), "here": not there},
     )
 
 

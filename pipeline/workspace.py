@@ -7,6 +7,7 @@ mlruns/
   searches/<name>/
     search.json                configuration, frozen teacher figures
     trials/<number>/           record.json (the truth), model.onnx, predictions.npy, ...
+    spent.json                 processor time of every run, what the search's own energy is made of
     front.json|csv|png|html  test.json
 """
 

@@ -103,6 +103,7 @@ def bench(settings: SearchConfig, workspace: Workspace, _step: Any = None, _say:
         target=SimpleNamespace(conditions=lambda: conditions, name="scripted"),
         teacher_metrics=figures,
         notes=(),
+        teacher_spent={"trained": False, "here": False},
     )
 
 

@@ -37,8 +37,12 @@ class Meter:
         """Energy of one inference from its CPU time and the processor it ran on."""
         if latency.cpu_seconds is None:
             raise TargetError("modelled_generic multiplies CPU time, which this figure does not have; measure it")
+        return self.of_cpu_seconds(latency.cpu_seconds, conditions)
+
+    def of_cpu_seconds(self, cpu_seconds: float, conditions: Conditions) -> Energy:
+        """Energy of so much CPU time, over all threads, on the processor that the conditions name."""
         watts, source = self._watts(conditions)
-        mj = watts * latency.cpu_seconds * 1000
+        mj = watts * cpu_seconds * 1000
         return Energy(mj, mj / _BAND, mj * _BAND, self.kind, self.boundary, "modelled_generic", source)
 
     def _watts(self, conditions: Conditions) -> tuple[float, str]:

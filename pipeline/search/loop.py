@@ -17,11 +17,14 @@ import yaml
 
 from pipeline import workbench
 from pipeline.config import SearchConfig
+from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, find, write_front
+from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.search import study as studies
+from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
 from pipeline.workbench import Workbench
@@ -65,19 +68,25 @@ def run_search(
     *,
     now: Callable[[], float] = time.monotonic,
     prepare: Callable[..., Workbench] = workbench.prepare,
+    ask: Callable[[Estimate], bool] | None = None,
 ) -> SearchResult:
-    """Run or resume a search to its limits. Errors: ConfigError, Unavailable before the first trial."""
+    """Run or resume a search to its limits. Errors: ConfigError, Unavailable before the first trial.
+
+    `ask` is shown an estimate after the first trained trials, and says whether to go on.
+    """
     preflight(config, workspace)
     with ExitStack() as stack:
         stack.enter_context(workspace.lock())
+        ledger = stack.enter_context(kept(workspace, "search"))
         bench = prepare(config, workspace, progress.step, progress.say)
+        ledger.prepared(bench.teacher_spent)
         workspace.save_state(
             config=config.resolved(),
             space=bench.space.describe(),
             target=bench.target.conditions().to_json(),
             notes=list(bench.notes),
         )
-        loop = _Loop(config, workspace, bench, progress, now)
+        loop = _Loop(config, workspace, bench, progress, ledger, now, ask)
         with loop.tracker.running():
             return loop.run()
 
@@ -86,9 +95,17 @@ class _Loop:
     """The state of a running search: its records by candidate, its study, its view in MLflow."""
 
     def __init__(
-        self, config: SearchConfig, workspace: Workspace, bench: Workbench, progress: Progress, now: Callable[[], float]
+        self,
+        config: SearchConfig,
+        workspace: Workspace,
+        bench: Workbench,
+        progress: Progress,
+        ledger: Ledger,
+        now: Callable[[], float],
+        ask: Callable[[Estimate], bool] | None,
     ) -> None:
         self.config, self.workspace, self.bench, self.progress, self.now = config, workspace, bench, progress, now
+        self.ledger, self.ask = ledger, ask
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
         self.study = studies.open_study(config, workspace.study_url)
@@ -102,7 +119,7 @@ class _Loop:
     def run(self) -> SearchResult:
         begin, repeats = self.now(), 0
         spent_before = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
-        while not (reason := self._limit(self.now() - begin + spent_before, repeats)):
+        while not (reason := self._limit(self.now() - begin + spent_before, repeats) or self._declined()):
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
             repeats = repeats + 1 if record.same_as is not None else 0
         self._show_front(final=True)
@@ -137,6 +154,7 @@ class _Loop:
     def _remember(self, trial: Any, record: TrialRecord) -> None:
         write_record(self.workspace.folder, record)
         self.records.append(record)
+        self.ledger.note()
         studies.tell(self.study, trial, record, self.config)
         self.tracker.log(record)
 
@@ -146,7 +164,8 @@ class _Loop:
             if record.candidate.key == candidate.key and record.counts:
                 same = f"the same candidate as trial {record.number}; not trained twice"
                 moment = datetime.now(UTC).isoformat(timespec="seconds")
-                changes: dict[str, Any] = {"curve": (), "seconds": {}, "started": moment, "ended": moment}
+                changes: dict[str, Any] = {"curve": (), "started": moment, "ended": moment}
+                changes |= {"seconds": {}, "cpu_seconds": {}}
                 end = "duplicate" if record.end == "complete" else record.end  # a refusal stays one, for the sampler
                 return record.with_(number=number, end=end, reason=same, same_as=record.number, **changes)
         return None
@@ -213,10 +232,23 @@ class _Loop:
             return f"{done} trials are done (limits.trials)"
         if limits.hours is not None and spent_s >= limits.hours * 3600:
             return f"{spent_s / 3600:.2f} hours are spent (limits.hours)"
+        if limits.max_kwh is not None and (reason := over_limit(self.workspace, self.records, limits.max_kwh)):
+            return reason
         size = self.bench.space.size()
         if repeats >= REPEATS_BEFORE_END or (size is not None and done >= size):
             return f"all of the space has been seen: {done} different candidates"
         return None
+
+    def _declined(self) -> str | None:
+        """Once enough trials have been trained: why the search ends by the user's answer to an estimate, or None."""
+        if self.ask is None or len(probes(self.records)) < PROBES:
+            return None
+        ask, self.ask = self.ask, None
+        self.ledger.note()
+        own = own_energy(read_spent(self.workspace), self.records)
+        if ask(estimate(self.records, self.config.limits, own)):
+            return None
+        return "stopped after the estimate; the trials are kept, and the same command goes on"
 
     def _show_front(self, final: bool) -> None:
         if not final and self.now() - self._front_at < FRONT_EVERY_S:
