@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from hardware_targets._blocks import WIDEST
 from hardware_targets._measurement import Conditions, Latency
-from hardware_targets._protocol import MET
+from hardware_targets._rounds import MET
 
-WIDEST = 0.015  # half-width of the log ratio that a trial's figure should not exceed
 UNDISTURBED = 0.5  # share of blocks below which a reader should know
 STEAL = 0.005
 FOREIGN = 0.02

@@ -19,8 +19,9 @@ import hardware_targets
 from hardware_targets import TargetError, UnknownPart, Unmeasured
 from hardware_targets._counters import MeterFault, StepCounter
 from hardware_targets._doubts import disturbance
-from hardware_targets._energy_session import energy_session, throttled
+from hardware_targets._energy_session import energy_session
 from hardware_targets._null_model import write_null_model
+from hardware_targets._void import throttled
 from hardware_targets._window import EnergyPlan
 from hardware_targets.local_cpu import Target
 
