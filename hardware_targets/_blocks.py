@@ -11,6 +11,7 @@ undisturbed rounds in turn.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,6 @@ from hardware_targets._plan import SEGMENTS
 from hardware_targets._statistics import Z_THREE_LOOKS, jackknife, median_error, nearness, percentile, undisturbed
 
 WIDEST = 0.015  # half-width of the log ratio up to which a figure is conclusive
-UNRELIABLE = 0.25  # share of rounds that may be void
 
 
 @dataclass(frozen=True)
@@ -97,29 +97,28 @@ def resolution(record: Record) -> float | None:
 
 
 def pooled(records: Sequence[Record]) -> Record:
-    """Processes one after the other as one session."""
-    first = records[0]
-    sides = tuple(
-        Times(
-            *(
-                np.concatenate([getattr(record.sides[place], name) for record in records])
-                for name in ("counted", "cpu", "interrupted")
-            ),
-            alike=first.sides[place].alike,
-        )
-        for place in range(len(first.sides))
-    )
-    reasons = {name: sum(r.reasons.get(name, 0) for r in records) for r in records for name in r.reasons}
+    """Processes one after the other as one session; those that were void throughout count only where all were."""
+    able = [record for record in records if record.voided < record.rounds] or list(records)
+    reasons: Counter[str] = Counter()
+    for record in records:
+        reasons.update(record.reasons)
     return Record(
-        sides,
-        jitter_ms=first.jitter_ms,
-        calls=sum(record.calls for record in records),
-        warmup_calls=first.warmup_calls,
+        tuple(_joined([record.sides[place] for record in able]) for place in range(len(able[0].sides))),
+        jitter_ms=able[0].jitter_ms,
+        calls=sum(record.calls for record in able),
+        warmup_calls=able[0].warmup_calls,
         steady=all(record.steady for record in records),
         rounds=sum(record.rounds for record in records),
         voided=sum(record.voided for record in records),
-        reasons=reasons,
+        reasons=dict(reasons),
     )
+
+
+def _joined(parts: Sequence[Times]) -> Times:
+    counted, cpu, interrupted = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("counted", "cpu", "interrupted")
+    )
+    return Times(counted, cpu, interrupted, parts[0].alike)
 
 
 def latency(record: Record) -> Latency:

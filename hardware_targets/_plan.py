@@ -57,6 +57,19 @@ def plan_for(tier: Tier, seconds: float, reference_ms: float | None) -> Plan:
     return plan
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What the processes of one session have in common: the sets of rows, and how many blocks stand in a row."""
+
+    sets: list[list[int]]
+    blocks: int
+
+
+def budget_s(tier: Tier, seconds: float) -> float:
+    """What a tier may take of a target that gives a trial `seconds`."""
+    return {"screen": min(SCREEN_S, seconds), "trial": seconds, "final": max(FINAL_S, seconds)}[tier]
+
+
 def burst(block_ns: float, plan: Plan) -> int:
     """Blocks of one side in a row."""
     return max(1, min(3, int(plan.burst_ms * 1e6 / block_ns + 0.5)))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardware_targets._blocks import Record
-from hardware_targets._plan import Plan, Work, burst, choose_sets
+from hardware_targets._plan import Plan, Shape, Work, burst, choose_sets
 from hardware_targets._rounds import Block, Clock, Rounds, Run, Side
 from hardware_targets._statistics import drifts
 from hardware_targets._void import Watch
@@ -50,20 +50,21 @@ def compare(
     plan: Plan = PLAN,
     run_twin: Run | None = None,
     watch: Watch | None = None,
-    sets: list[list[int]] | None = None,
-) -> tuple[Record, list[list[int]]]:
-    """Time callables on the rows that `work` lists; what was timed, and the sets of rows that were worked on.
+    shape: Shape | None = None,
+) -> tuple[Record, Shape]:
+    """Time callables on the rows that `work` lists; what was timed, and the shape for further processes.
 
     `clock` is wall time and `cpu_clock` the CPU time of this process, both in nanoseconds; `one_thread` says that a
     call computes on one thread and waits for nothing, so that wall time without CPU time is time given to others.
-    `run_twin` is the reference once more; `sets` are those of the process before, in a session of several. Percentiles
+    `run_twin` is the reference once more; `shape` is that of the process before, in a session of several. Percentiles
     are of single candidate calls at one input, taken afterwards.
     """
     runs = [run_candidate, run_reference, *([run_twin] if run_twin else [])]
     warm = [_warm_up(run, len(work), clock, plan) for run in runs]
     slower = max(side.call_ns for side in warm)
-    sets = sets or choose_sets(work, warm[1].call_ns, slower, len(runs), plan)
+    sets = shape.sets if shape else choose_sets(work, warm[1].call_ns, slower, len(runs), plan)
     block_ns = max(plan.block_ms * 1e6, slower * len(sets[0]))
+    shape = shape or Shape(sets, burst(block_ns, plan))
     rows = [row for part in sets for row in part]
     sides = [
         Side(
@@ -74,7 +75,7 @@ def compare(
         )
         for place, (run, warmed) in enumerate(zip(runs, warm, strict=True))
     ]
-    timer = _timer(sets, burst(block_ns, plan), clock, cpu_clock, one_thread)
+    timer = _timer(sets, shape.blocks, clock, cpu_clock, one_thread)
     rounds = Rounds(sides, len(sets), timer, seed, clock, plan, watch)
     rounds.run()
     times = rounds.times()
@@ -88,7 +89,7 @@ def compare(
         voided=len(rounds.void),
         reasons=dict(rounds.reasons),
     )
-    return record, sets
+    return record, shape
 
 
 def _warm_up(run: Run, inputs: int, clock: Clock, plan: Plan) -> _Warm:

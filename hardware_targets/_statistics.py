@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-# Student's t for 7 degrees of freedom, two-sided, at 1 - 0.05 / 3: a session may stop at any of three looks, so each
+# Student's t, two-sided, at 1 - 0.05 / 3, by the number of segments: a session may stop at any of three looks, so each
 # look may err a third as often as a 95 % interval does (Bonferroni).
-T_EIGHT_SEGMENTS_THREE_LOOKS = 3.128
+T_THREE_LOOKS = {2: 38.188, 3: 7.649, 4: 4.857, 5: 3.961, 6: 3.534, 7: 3.287, 8: 3.128}
 Z_THREE_LOOKS = 2.394  # the same for many degrees of freedom
 
 FASTEST = 0.01  # the share of a side's blocks that says how fast it can be
@@ -92,4 +92,4 @@ def jackknife(statistic: Callable[[np.ndarray], float], count: int, segments: in
         keep[stretch] = False
         without.append(statistic(keep))
     spread = float(np.sum((np.asarray(without) - np.mean(without)) ** 2))
-    return statistic(everything), T_EIGHT_SEGMENTS_THREE_LOOKS * math.sqrt((segments - 1) / segments * spread)
+    return statistic(everything), T_THREE_LOOKS[segments] * math.sqrt((segments - 1) / segments * spread)

@@ -8,7 +8,7 @@ import pytest
 from hardware_targets._statistics import (
     CALLS_NEEDED,
     NEAR,
-    T_EIGHT_SEGMENTS_THREE_LOOKS,
+    T_THREE_LOOKS,
     drifts,
     jackknife,
     nearness,
@@ -49,7 +49,7 @@ def test_the_jackknife_of_a_mean_is_the_known_one() -> None:
     values = np.arange(8.0)
     centre, half = jackknife(lambda keep: float(values[keep].mean()), 8, 8)
     assert centre == 3.5
-    assert half == pytest.approx(T_EIGHT_SEGMENTS_THREE_LOOKS * np.std(values, ddof=1) / 8**0.5)
+    assert half == pytest.approx(T_THREE_LOOKS[8] * np.std(values, ddof=1) / 8**0.5)
 
 
 def test_the_jackknife_sees_slow_changes() -> None:
