@@ -17,9 +17,7 @@ from hardware_targets._blocks import Record, Times, latency, log_ratio, pooled, 
 from hardware_targets._plan import PROCESSES, budget_s, plan_for
 
 
-def record(
-    seed: int, *, twin: float | None = None, voided: int = 0, slower: float = 1.0, noise: float = 0.01
-) -> Record:
+def record(seed: int, *, twin: float | None = None, voided: int = 0, slow: float = 1.0, noise: float = 0.01) -> Record:
     """Two rounds of four sets; the candidate takes 1.2 times the reference's time."""
     generator = np.random.default_rng(seed)
 
