@@ -67,7 +67,7 @@ class Shape:
 
 def budget_s(tier: Tier, seconds: float) -> float:
     """What a tier may take of a target that gives a trial `seconds`."""
-    return {"screen": min(SCREEN_S, seconds), "trial": seconds, "final": max(FINAL_S, seconds)}[tier]
+    return {"screen": min(SCREEN_S, seconds), "trial": seconds, "final": seconds * FINAL_S / TRIAL_S}[tier]
 
 
 def burst(block_ns: float, plan: Plan) -> int:
