@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from hardware_targets import _parts
+from hardware_targets._doubts import resolution_words
 from hardware_targets._errors import BadModel, DeviceAway, DeviceFailure, TargetError, UnknownPart
 from hardware_targets._feeds import Input, load_feeds, random_feeds, save_feeds
 from hardware_targets._files import measure_file
 from hardware_targets._host import host_conditions, host_energy
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._parts import doctor
+from hardware_targets._plan import Tier
 from hardware_targets._roles import EnergyMeter, HardwareTarget, Runtime
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Measurement",
     "Runtime",
     "TargetError",
+    "Tier",
     "UnknownPart",
     "Unmeasured",
     "available",
@@ -40,6 +43,7 @@ __all__ = [
     "load_feeds",
     "measure_file",
     "random_feeds",
+    "resolution_words",
     "save_feeds",
 ]
 

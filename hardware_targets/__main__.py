@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from hardware_targets import TargetError, Unmeasured, _calibrating, available, doctor, load, measure_file
+from hardware_targets._doubts import resolution_words
 from hardware_targets._measurement import Measurement
 
 
@@ -69,7 +70,9 @@ def _measure(options: argparse.Namespace) -> int:
     if reason:
         print(f"error: target {options.target!r} is not available: {reason}", file=sys.stderr)
         return 3
-    found = measure_file(target, options.model, options.against, feeds=options.feeds, seed=options.seed)
+    found = measure_file(
+        target, options.model, options.against, feeds=options.feeds, seed=options.seed, seconds=options.seconds
+    )
     if options.json:
         print(json.dumps(found.to_json(), indent=1))
     else:
@@ -102,6 +105,7 @@ def _lines(found: Measurement, model: str, reference: str) -> list[str]:
         f"latency   {latency.median_ms:.3g} ms median, batch 1; single calls: {told or 'too few for percentiles'}",
         f"ratio     {latency.ratio:.4g} of {reference} ({latency.ratio_low:.4g} to {latency.ratio_high:.4g}, 95 %)",
     ]
+    lines += [f"          {sentence}" for sentence in resolution_words(latency)]
     if isinstance(memory, Unmeasured):
         lines.append(f"memory    not measured: {memory.reason}")
     else:

@@ -142,8 +142,8 @@ class Agent:
 
 
 def _given(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits that the caller set; the target's own hold otherwise."""
-    return {name: request[name] for name in ("seconds", "time_limit_s") if request.get(name) is not None}
+    """Limits and the tier that the caller set; the target's own hold otherwise."""
+    return {name: request[name] for name in ("seconds", "time_limit_s", "tier") if request.get(name) is not None}
 
 
 def _as_npy(rows: np.ndarray) -> bytes:

@@ -20,14 +20,18 @@ from typing import Any
 import numpy as np
 
 from hardware_targets import _limits
+from hardware_targets._block_file import write_blocks
 from hardware_targets._conditions import read_conditions, snapshot
 from hardware_targets._energy_session import energy_session
 from hardware_targets._errors import TargetError
 from hardware_targets._feeds import load_feeds
 from hardware_targets._lock import device_lock
 from hardware_targets._parts import build
-from hardware_targets._protocol import Plan, Run, compare
+from hardware_targets._plan import Shape, plan_for
+from hardware_targets._protocol import compare
 from hardware_targets._roles import Counter, Runtime, Session
+from hardware_targets._rounds import Run
+from hardware_targets._void import read
 
 MOST_INPUTS = 200
 _MEMORY_CALLS = 3
@@ -87,10 +91,11 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
         )
     for run, feeds in ((candidate.run, ours), (reference.run, theirs)):
         run(feeds[0])  # a feed that does not fit is told before the device is locked
+    twin = runtime.load(Path(job["reference"]), job["threads"]) if job["tier"] == "final" else None
     with device_lock(Path(job["lock"]), job["lock_wait_s"]):
         gc.disable()
         before = snapshot()
-        latency = compare(
+        record, shape = compare(
             lambda row: candidate.run(ours[row]),
             lambda row: reference.run(theirs[row]),
             [(_elements(mine), _elements(other)) for mine, other in zip(ours, theirs, strict=True)],
@@ -98,7 +103,10 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
             clock=time.perf_counter_ns,
             cpu_clock=time.process_time_ns,
             one_thread=job["threads"] == 1,
-            plan=Plan(budget_s=job["seconds"], reference_ms=job.get("reference_ms")),
+            plan=plan_for(job["tier"], job["seconds"], job.get("reference_ms")),
+            run_twin=None if twin is None else lambda row: twin.run(theirs[row]),
+            watch=lambda: read(time.monotonic()),
+            shape=Shape(**job["shape"]) if job.get("shape") else None,
         )
         after = snapshot()
         gc.enable()
@@ -106,7 +114,8 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
     conditions = read_conditions(
         runtime=runtime.name, runtime_version=runtime.version(), threads=job["threads"], before=before, after=after
     )
-    return {"peak_bytes": peak, "latency": latency.to_json(), "conditions": conditions.to_json(), **counted}
+    write_blocks(record, Path(job["blocks"]))
+    return {"peak_bytes": peak, "shape": asdict(shape), "conditions": conditions.to_json(), **counted}
 
 
 def _count(job: Job, candidate: Run, reference: Run, rows: int) -> dict[str, Any]:

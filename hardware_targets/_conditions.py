@@ -66,22 +66,24 @@ def read_conditions(
         governor=_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         virtualised="hypervisor" in cpu["flags"].split() if "flags" in cpu else None,
         container=_container(root),
-        on_ac=_on_ac(root),
+        on_ac=on_ac(root),
         load_start=before.load,
         load_end=after.load,
-        steal_share=_share(before.steal, after.steal, before.total, after.total),
-        foreign_share=_foreign_share(before, after),
+        steal_share=share(before.steal, after.steal, before.total, after.total),
+        foreign_share=foreign_share(before, after),
     )
 
 
-def _share(start: int | None, end: int | None, total_start: int | None, total_end: int | None) -> float | None:
+def share(start: int | None, end: int | None, total_start: int | None, total_end: int | None) -> float | None:
+    """What a counter gained, of what the total gained; None where either is unknown."""
     if start is None or end is None or total_start is None or total_end is None or total_end <= total_start:
         return None
     return (end - start) / (total_end - total_start)
 
 
-def _foreign_share(before: Snapshot, after: Snapshot) -> float | None:
-    busy = _share(before.busy, after.busy, before.total, after.total)
+def foreign_share(before: Snapshot, after: Snapshot) -> float | None:
+    """Share of all cores' time that other processes used between two snapshots."""
+    busy = share(before.busy, after.busy, before.total, after.total)
     if busy is None or before.total is None or after.total is None or not hasattr(os, "sysconf"):
         return None
     own = (after.own_seconds - before.own_seconds) * os.sysconf("SC_CLK_TCK") / (after.total - before.total)
@@ -106,7 +108,7 @@ def _container(root: Path) -> str | None:
     return next((name for name, mark in marks.items() if mark.exists()), None)
 
 
-def _on_ac(root: Path) -> bool | None:
+def on_ac(root: Path) -> bool | None:
     """Whether a mains supply is online; None where the machine has no such supply."""
     for supply in sorted((root / "sys/class/power_supply").glob("*")):
         if _text(supply / "type") == "Mains":

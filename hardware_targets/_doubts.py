@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from hardware_targets._blocks import WIDEST
 from hardware_targets._measurement import Conditions, Latency
-from hardware_targets._protocol import MET
+from hardware_targets._rounds import MET
+from hardware_targets._void import FOREIGN, STEAL
 
-WIDEST = 0.015  # half-width of the log ratio that a trial's figure should not exceed
 UNDISTURBED = 0.5  # share of blocks below which a reader should know
-STEAL = 0.005
-FOREIGN = 0.02
 
 
 def doubts(latency: Latency, conditions: Conditions, reference_ms: float | None = None) -> Iterator[str]:
@@ -22,8 +21,14 @@ def doubts(latency: Latency, conditions: Conditions, reference_ms: float | None 
         yield f"the machine never came back to its own speed: the reference was {slower} slower; measure again later"
     if not latency.steady:
         yield "the warm-up ended while times still drifted; measure again when the machine has settled"
-    if half > WIDEST:
-        yield f"the ratio is known to +-{half:.1%} only; measure again on a quieter machine"
+    if half > max(WIDEST, latency.resolution or 0.0):
+        yield f"inconclusive: the ratio is known to +-{half:.1%} only; measure again on a quieter machine"
+    if latency.voided_rounds:
+        void = f"{latency.voided_rounds} of {latency.rounds} rounds were void ({', '.join(latency.void_reasons)})"
+        if latency.unreliable:
+            yield f"unreliable: {void}; leave the machine alone and measure again"
+        else:
+            yield f"{void} and do not count; the figures are of the others"
     if latency.undisturbed_share is not None and latency.undisturbed_share < UNDISTURBED:
         slowed = f"{1 - latency.undisturbed_share:.0%} of the blocks"
         yield f"{slowed} were slowed by something else on this machine or its host; the figures are of the others"
@@ -36,6 +41,14 @@ def doubts(latency: Latency, conditions: Conditions, reference_ms: float | None 
     if conditions.foreign_share is not None and conditions.foreign_share > FOREIGN:
         share = f"{conditions.foreign_share:.0%}"
         yield f"other processes used {share} of the machine while it was timed; stop them and measure again"
+
+
+def resolution_words(latency: Latency) -> list[str]:
+    """What the session could tell apart, where it compared the reference with itself, and whether this is a tie."""
+    if latency.resolution is None:
+        return []
+    words = f"differences below {math.expm1(latency.resolution):.1%} are ties here"
+    return [f"a tie: {words}" if latency.tied else words]
 
 
 def disturbance(conditions: Conditions, *, throttled: int, supply_changed: bool) -> str | None:

@@ -6,17 +6,17 @@ import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hardware_targets._conditions import SYSTEM, read_conditions, snapshot
+from hardware_targets._conditions import read_conditions, snapshot
 from hardware_targets._counters import MeterFault
 from hardware_targets._doubts import disturbance
 from hardware_targets._energy_windows import EnergyResult, Qualification, measure_energy, qualify
 from hardware_targets._measurement import Energy, Unmeasured
 from hardware_targets._roles import Counter
+from hardware_targets._void import throttled
 from hardware_targets._window import EnergyPlan, Run
 
 _PASS_SHARE = 0.25  # of a window that one pass of the reference over its inputs may take
@@ -71,17 +71,6 @@ def energy_session(
             gc.enable()
     told = {"unmeasured": found.reason} if isinstance(found, Unmeasured) else found.to_json()
     return {"energy": told, "qualified": asdict(shown)}
-
-
-def throttled(root: Path = SYSTEM) -> int | None:
-    """How often the processor has held its clocks down since boot; None where the kernel does not say."""
-    counts = []
-    for path in root.glob("sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"):
-        try:
-            counts.append(int(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue
-    return sum(counts) if counts else None
 
 
 def _watch(counter: Counter) -> Callable[[], str | None]:

@@ -53,6 +53,10 @@ class Latency(_Value):
     `cpu_seconds` is per inference, over all threads, and None where a recorded figure does not tell it. `blocks`,
     `calls` and `interrupted_blocks` are the candidate's; a block is interrupted when others had the processor
     meanwhile.
+
+    `resolution` is the smallest log ratio that this session tells from none, by the reference against itself; None
+    where it was not compared so. `conclusive`: the interval is as narrow as a figure should have it, or as the
+    resolution lets it be. Of `rounds`, `voided_rounds` broke a rule (`_void`), and each rule counts its own.
     """
 
     median_ms: float
@@ -72,6 +76,21 @@ class Latency(_Value):
     steady: bool
     undisturbed_share: float | None = None  # None in records of an earlier protocol
     interrupted_blocks: int = 0
+    resolution: float | None = None
+    conclusive: bool | None = None  # None in records of an earlier protocol
+    rounds: int = 0
+    voided_rounds: int = 0
+    void_reasons: tuple[str, ...] = ()
+
+    @property
+    def unreliable(self) -> bool:
+        """More than a quarter of the session was void."""
+        return self.voided_rounds > self.rounds / 4
+
+    @property
+    def tied(self) -> bool:
+        """The ratio differs from 1 by less than this session can tell."""
+        return self.resolution is not None and abs(math.log(self.ratio)) < self.resolution
 
     def __post_init__(self) -> None:
         for name in ("median_ms", "reference_median_ms", "ratio", "ratio_low", "ratio_high"):
@@ -173,7 +192,7 @@ class Measurement:
         """Nested plain mappings; an `Unmeasured` becomes {"unmeasured": sentence}."""
         memory = self.peak_memory_mb
         return {
-            "latency": self.latency.to_json(),
+            "latency": {**self.latency.to_json(), "unreliable": self.latency.unreliable},
             "energy": _absent(self.energy) if isinstance(self.energy, Unmeasured) else self.energy.to_json(),
             "peak_memory_mb": _absent(memory) if isinstance(memory, Unmeasured) else memory,
             "conditions": {**self.conditions.to_json(), "fingerprint": self.conditions.fingerprint},

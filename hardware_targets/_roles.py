@@ -10,6 +10,7 @@ import numpy as np
 
 from hardware_targets._feeds import Input
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement
+from hardware_targets._plan import Tier
 
 
 class HardwareTarget(Protocol):
@@ -37,10 +38,13 @@ class HardwareTarget(Protocol):
         seed: int,
         seconds: float | None = None,
         time_limit_s: float | None = None,
+        tier: Tier = "trial",
+        raw: Path | None = None,
     ) -> Measurement:
         """Time `model` against `reference`, batch 1, on the same rows of both feed folders.
 
-        It takes at most `seconds` (None: what the target was loaded with), or until the ratio is precise enough.
+        It takes at most `seconds` (None: what the tier allows), or until the ratio is precise enough. Where the blocks
+        are timed on this machine they are written to `raw`, an .npz file.
         """
 
     def predict(self, model: Path, feeds: Path, *, time_limit_s: float = 600.0) -> np.ndarray:

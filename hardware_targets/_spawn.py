@@ -30,7 +30,10 @@ def run_child(job: Mapping[str, Any], *, threads: int, time_limit_s: float, read
     with tempfile.TemporaryDirectory(prefix="niwaki-") as name:
         folder = Path(name)
         path = folder / "job.json"
-        path.write_text(json.dumps({**job, "rows": str(folder / "rows.npy")}), encoding="utf-8")
+        path.write_text(
+            json.dumps({**job, "rows": str(folder / "rows.npy"), "blocks": str(folder / "blocks.npz")}),
+            encoding="utf-8",
+        )
         code, late = _wait(path, threads, time_limit_s)
         if (folder / "error.json").is_file():
             raise _reported(json.loads((folder / "error.json").read_text(encoding="utf-8")))

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-# Student's t for 7 degrees of freedom, two-sided, at 1 - 0.05 / 3: a session may stop at any of three looks, so each
+# Student's t, two-sided, at 1 - 0.05 / 3, by the number of segments: a session may stop at any of three looks, so each
 # look may err a third as often as a 95 % interval does (Bonferroni).
-T_EIGHT_SEGMENTS_THREE_LOOKS = 3.128
+T_THREE_LOOKS = {2: 38.188, 3: 7.649, 4: 4.857, 5: 3.961, 6: 3.534, 7: 3.287, 8: 3.128}
 Z_THREE_LOOKS = 2.394  # the same for many degrees of freedom
 
 FASTEST = 0.01  # the share of a side's blocks that says how fast it can be
-NEAR = 1.08  # blocks up to this factor slower are undisturbed; the spread of a quiet machine's blocks fits in
+NEAR = 1.08  # blocks up to this factor slower are undisturbed; the spread of most quiet machines' blocks fits in
+FARTHEST = 1.25  # where a machine's blocks spread more, the window grows with them, up to here
+_WIDTH = 5.0  # standard deviations of a block between the fastest hundredth and the slowest undisturbed one
+_GAP = {2: 0.954, 3: 0.690}  # of so many normal values: median distance of the two lowest, in standard deviations
 
 # Calls that a percentile needs before MLPerf's early-stopping rule accepts it at 99 % confidence (MLPerf inference
 # rules).
@@ -37,10 +40,31 @@ def drifts(values: Sequence[float]) -> bool:
     return abs(slope) > error
 
 
-def undisturbed(values: np.ndarray) -> np.ndarray:
+def undisturbed(values: np.ndarray, near: float = NEAR) -> np.ndarray:
     """A mask of the values near the fastest hundredth; others were slowed by something else on the machine."""
-    mask: np.ndarray = values <= NEAR * np.quantile(values, FASTEST)
+    mask: np.ndarray = values <= near * np.quantile(values, FASTEST)
     return mask
+
+
+def nearness(bursts: np.ndarray) -> float:
+    """How many times slower than its fastest hundredth an undisturbed block may be; [bursts, blocks in a row].
+
+    At least `NEAR`. The scatter of blocks in a row, in bursts that are undisturbed but for one block at most, is the
+    machine's own; where five times of it is wider than `NEAR`, a window that cut it would make the median too low. Each
+    wider window finds more such bursts, so it is looked at again. Bursts of one block tell nothing.
+    """
+    blocks = bursts.shape[1]
+    if blocks not in _GAP:
+        return NEAR
+    logs = np.sort(np.log(bursts / np.quantile(bursts, FASTEST)), axis=1)
+    width = math.log(NEAR)
+    for _ in range(4):
+        calm = logs[:, blocks - 2] <= width  # the fastest of two, the middle one of three: robust to one slow block
+        if not calm.any():
+            break
+        scatter = float(np.median((logs[:, 1] - logs[:, 0])[calm])) / _GAP[blocks]
+        width = min(math.log(FARTHEST), max(width, _WIDTH * scatter))
+    return math.exp(width)
 
 
 def median_error(pools: Sequence[np.ndarray]) -> float:
@@ -68,4 +92,4 @@ def jackknife(statistic: Callable[[np.ndarray], float], count: int, segments: in
         keep[stretch] = False
         without.append(statistic(keep))
     spread = float(np.sum((np.asarray(without) - np.mean(without)) ** 2))
-    return statistic(everything), T_EIGHT_SEGMENTS_THREE_LOOKS * math.sqrt((segments - 1) / segments * spread)
+    return statistic(everything), T_THREE_LOOKS[segments] * math.sqrt((segments - 1) / segments * spread)

@@ -18,6 +18,7 @@ from hardware_targets import _limits, local_cpu
 from hardware_targets._errors import DeviceFailure, TargetError
 from hardware_targets._feeds import Input
 from hardware_targets._measurement import Conditions, Measurement
+from hardware_targets._plan import Tier
 
 LEAST_MB = 16  # nothing starts in less
 _OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "bad allocation", "allocat", "failed to map segment", "SIGKILL")
@@ -82,11 +83,21 @@ class Target:
         seed: int,
         seconds: float | None = None,
         time_limit_s: float | None = None,
+        tier: Tier = "trial",
+        raw: Path | None = None,
     ) -> Measurement:
         """Time `model` against `reference` within the limits; both must fit into them together. Errors: TargetError."""
         with self._explained():
             found = self._cpu.measure(
-                model, feeds, reference, reference_feeds, seed=seed, seconds=seconds, time_limit_s=time_limit_s
+                model,
+                feeds,
+                reference,
+                reference_feeds,
+                seed=seed,
+                seconds=seconds,
+                time_limit_s=time_limit_s,
+                tier=tier,
+                raw=raw,
             )
         return replace(found, conditions=self._limited(found.conditions))
 

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from hardware_targets._block_file import write_blocks
+from hardware_targets._blocks import latency
 from hardware_targets._conditions import read_conditions
 from hardware_targets._doubts import doubts
 from hardware_targets._errors import TargetError
@@ -18,13 +20,13 @@ from hardware_targets._lock import lock_path
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._null_model import write_null_model
 from hardware_targets._parts import build
-from hardware_targets._protocol import Plan
+from hardware_targets._plan import TRIAL_S, Tier, budget_s
 from hardware_targets._roles import Counter, EnergyMeter, Runtime, is_counter
+from hardware_targets._sitting import limit_s, sit
 from hardware_targets._spawn import run_child
 from hardware_targets._window import EnergyPlan
 
-SECONDS = 12.0
-PATIENCE = Plan().patience
+SECONDS = TRIAL_S
 # Asked in this order for energy; the first is there only where somebody has set one up.
 COUNTERS = ("wall_meter", "rapl", "perf_power", "jetson_ina", "pi5_pmic", "powermetrics")
 MODEL = "modelled_generic"
@@ -97,33 +99,37 @@ class Target:
         seed: int,
         seconds: float | None = None,
         time_limit_s: float | None = None,
+        tier: Tier = "trial",
+        raw: Path | None = None,
     ) -> Measurement:
         """Time `model` against `reference`, batch 1, on the same rows, for at most `seconds`. Errors: TargetError.
 
         Where the machine is slower than this object has seen it with this reference, it takes up to five times as long.
         """
-        null, seconds = self._null(), self.seconds if seconds is None else seconds
+        null, seconds = self._null(), budget_s(tier, self.seconds) if seconds is None else seconds
         known = (_file(reference), reference.stat().st_mtime_ns)
         reference_ms = self._fastest_ms.get(known)
-        limit_s = 120.0 + PATIENCE * seconds if time_limit_s is None else time_limit_s
-        counting, counting_s = self._counting()
+        limit = limit_s(tier, seconds) if time_limit_s is None else time_limit_s
+        counting, counting_s = ({}, 0.0) if tier == "screen" else self._counting()
         job = self._job("measure", model, feeds) | {
             "reference": str(_file(reference)),
             "reference_feeds": str(reference_feeds.resolve()),
             "seed": seed,
+            "tier": tier,
             "seconds": seconds,
             "reference_ms": reference_ms,
             "lock": str(lock_path(self.name)),
-            "lock_wait_s": limit_s / 2,
-            **counting,
+            "lock_wait_s": limit / 2,
         }
-        found = run_child(job, threads=self.threads, time_limit_s=limit_s + counting_s, read=lambda _, result: result)
-        self._qualified = found.get("qualified")
-        latency, conditions = Latency.from_json(found["latency"]), Conditions.from_json(found["conditions"])
-        self._fastest_ms[known] = min(latency.reference_median_ms, reference_ms or latency.reference_median_ms)
+        found, record = sit(job, counting, threads=self.threads, time_limit_s=limit, counting_s=counting_s)
+        if raw is not None:
+            write_blocks(record, raw)
+        self._qualified = found.get("qualified", self._qualified)
+        timed, conditions = latency(record), found["conditions"]
+        self._fastest_ms[known] = min(timed.reference_median_ms, reference_ms or timed.reference_median_ms)
         memory, warning = _over_null(found["peak_bytes"], null)
-        warnings = (*doubts(latency, conditions, reference_ms), *([warning] if warning else []))
-        return Measurement(latency, self._energy(found, latency, conditions), memory, conditions, warnings)
+        warnings = (*doubts(timed, conditions, reference_ms), *([warning] if warning else []))
+        return Measurement(timed, self._energy(found, timed, conditions), memory, conditions, warnings)
 
     def predict(self, model: Path, feeds: Path, *, time_limit_s: float = 600.0) -> np.ndarray:
         """The first output for every row, [rows, ...], by the very calls that are timed. Errors: TargetError."""

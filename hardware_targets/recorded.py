@@ -12,6 +12,7 @@ from hardware_targets import _parts
 from hardware_targets._errors import DeviceFailure, TargetError
 from hardware_targets._feeds import Input
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
+from hardware_targets._plan import Tier
 from hardware_targets._roles import HardwareTarget
 from hardware_targets._tables import Row, Table, read_table
 
@@ -81,6 +82,8 @@ class Target:
         seed: int,  # noqa: ARG002
         seconds: float | None = None,  # noqa: ARG002
         time_limit_s: float | None = None,  # noqa: ARG002
+        tier: Tier = "trial",  # noqa: ARG002
+        raw: Path | None = None,  # noqa: ARG002
     ) -> Measurement:
         """The figures of `model` over those of `reference`. Errors: TargetError where either has no row."""
         return self.look_up(*(_keys(path) for path in (model, reference)))

@@ -21,6 +21,7 @@ from hardware_targets._feeds import Input
 from hardware_targets._link import Link, LinkDown
 from hardware_targets._measurement import Conditions, Measurement
 from hardware_targets._package import start_command
+from hardware_targets._plan import Tier
 from hardware_targets._remote import Remote
 
 SECONDS = 12.0
@@ -97,6 +98,8 @@ class Target:
         seed: int,
         seconds: float | None = None,
         time_limit_s: float | None = None,
+        tier: Tier = "trial",
+        raw: Path | None = None,  # noqa: ARG002 - blocks are not brought over the link
     ) -> Measurement:
         """Time `model` against `reference` there, under the lock of that machine. Errors: TargetError."""
         sides = [
@@ -104,7 +107,7 @@ class Target:
             for file, rows in ((model, feeds), (reference, reference_feeds))
         ]
         ours, theirs = ({"model": _bundles.listing(file), "feeds": _bundles.listing(rows)} for file, rows in sides)
-        limits = {"seconds": seconds, "time_limit_s": time_limit_s}
+        limits = {"seconds": seconds, "time_limit_s": time_limit_s, "tier": tier}
         request = {"verb": "measure", **self._there, **ours, "reference": theirs, "seed": seed, **limits}
         files = [bundle for side in sides for bundle in side]
         reply, _ = self._remote.ask(request, files)

@@ -385,7 +385,7 @@ def measure(
     seconds: float = 40.0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure an ONNX file on a target, interleaved with `against` (or with itself, which shows the resolution)."""
+    """Measure an ONNX file on a target, in the tier `final`, interleaved with `against` (or with itself)."""
     import hardware_targets
     from pipeline.energy_words import energy_sentence
 
@@ -393,7 +393,7 @@ def measure(
         device = hardware_targets.load(target, threads=threads, seconds=seconds)
         if reason := device.unavailable():
             raise Unavailable(f"target {target!r} cannot be used: {reason}")
-        found = hardware_targets.measure_file(device, model, against, seed=seed)
+        found = hardware_targets.measure_file(device, model, against, seed=seed, seconds=seconds)
     except hardware_targets.TargetError as error:
         raise (ConfigError if error.exit_code == ConfigError.exit_code else Unavailable)(str(error)) from None
     latency, energy = found.latency, found.energy.to_json()
@@ -406,6 +406,7 @@ def measure(
         f"p99 {text('latency_p99_ms', latency.p99_ms)}; "
         f"CPU {text('cpu_ms', latency.cpu_seconds and latency.cpu_seconds * 1000)}",
     ]
+    lines += [f"  {sentence}" for sentence in hardware_targets.resolution_words(latency)]
     if "mj" in energy:
         lines.append(f"  {text('energy_mj', energy['mj'])} per inference")
     lines.append(

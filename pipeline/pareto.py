@@ -47,8 +47,12 @@ def energy_comparable(a: TrialRecord, b: TrialRecord) -> bool:
 
 
 def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
-    """Complete, feasible, non-dominated records, the fastest first; of equal points the lowest number stays."""
+    """Complete, feasible, non-dominated records, the fastest first; of equal points the lowest number stays.
+
+    Records timed on a disturbed machine (`unreliable`) stay off it, unless there is no other.
+    """
     able = sorted((record for record in records if record.feasible), key=lambda record: record.number)
+    able = [record for record in able if not record.unreliable] or able
     costs = _costs(able, objectives)
     whole = np.isfinite(costs.sum(axis=1))
     kept = [record for record, there in zip(able, whole, strict=True) if there]

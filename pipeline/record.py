@@ -54,6 +54,11 @@ class TrialRecord:
         return self.end == "complete" and all(value <= 0 for value in self.violations.values())
 
     @property
+    def unreliable(self) -> bool:
+        """More than a quarter of the session that timed it was void: kept, and off the front."""
+        return bool(((self.measurement or {}).get("latency") or {}).get("unreliable", False))
+
+    @property
     def precision(self) -> str:
         """The quantization scheme of the shipped file; `none` is 32-bit floats."""
         return str(self.candidate.section("quantize").get("scheme", "none"))

@@ -74,11 +74,22 @@ def footnotes(report: FrontReport) -> list[str]:
         mark + energy_sentence(report.energy_kind, report.energy_boundary, report.energy_source),
         f"[ ]: 95 % interval. Figures are on validation; speedup is against the teacher on {report.target}.",
     ]
+    notes += _unreliable(report)
     if any(report.indistinguishable.get(number) for number in report.front_numbers):
         notes.append(f"≈: front trials whose {report.quality} a paired test cannot tell from this one's.")
     if report.test is not None:
         notes.append(f"test: {report.test['rows']} rows, scored once, {report.test['created'][:10]}; it chose nothing.")
     return notes
+
+
+def _unreliable(report: FrontReport) -> list[str]:
+    bad = [record.number for record in report.complete if record.unreliable]
+    if not bad:
+        return []
+    few = f"{len(bad)} of {len(report.complete)} complete trials ({_others(bad)}) were timed while the machine was busy"
+    if set(report.front_numbers) & set(bad):
+        return [f"No trial was timed on a quiet machine: all latencies here are unreliable ({few})."]
+    return [f"{few}; they are unreliable, and kept off the front."]
 
 
 def columns(report: FrontReport) -> list[tuple[str, list[str]]]:

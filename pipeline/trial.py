@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hardware_targets import DeviceFailure, Measurement, TargetError, Unmeasured
+from hardware_targets import DeviceFailure, Measurement, TargetError, Tier, Unmeasured
 from pipeline import budget
 from pipeline.artifact import OnnxArtifact, TorchArtifact
 from pipeline.cpu_time import cpu_seconds
@@ -40,7 +40,7 @@ Step = Callable[[str], None]
 # An untrained twin is measured before any epoch where a budget stands; training changes no shape, so what is over
 # its limit by more than this stays over it. The band covers the difference between two short measurements.
 SCREEN_MARGIN = 0.05
-SCREEN_S = 3.0
+BLOCKS = "blocks.npz"
 
 
 def run_trial(number: int, candidate: Candidate, bench: Workbench, step: Step = lambda _: None) -> TrialRecord:
@@ -98,7 +98,7 @@ def _travel(
         raise Failed(f"time limit of {bench.config.limits.trial_minutes:g} minutes reached; raise limits.trial_minutes")
     with clock("measure"):
         step("measuring")
-        measurement = device_figures(shipped, bench)
+        measurement = device_figures(shipped, bench, "final" if bench.in_full else "trial", folder / BLOCKS)
     found["measurement"] = measurement.to_json()
     with clock("score"):
         step("scoring")
@@ -242,15 +242,21 @@ def quantized(plain: OnnxArtifact, candidate: Candidate, bench: Workbench, out: 
     return made
 
 
-def device_figures(artifact: OnnxArtifact, bench: Workbench, seconds: float | None = None) -> Measurement:
-    """Latency, energy and memory of a file on the target, interleaved with the study's frozen reference."""
+def device_figures(
+    artifact: OnnxArtifact, bench: Workbench, tier: Tier = "trial", raw: Path | None = None
+) -> Measurement:
+    """Latency, energy and memory of a file on the target, interleaved with the study's frozen reference.
+
+    Every timed block is kept in `raw`, where the target is on this machine.
+    """
     return bench.target.measure(
         artifact.path,
         bench.timing_feeds(artifact),
         bench.reference.path,
         bench.timing_feeds(bench.reference),
         seed=bench.config.seed,
-        seconds=seconds,
+        tier=tier,
+        raw=raw,
     )
 
 
@@ -265,7 +271,7 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
     twin = _rounding(twin, candidate, bench)
     shipped = quantized(export_student(twin, bench, folder), candidate, bench, folder / "untrained.onnx")
     try:
-        metrics = device_metrics(device_figures(shipped, bench, SCREEN_S), shipped, bench)
+        metrics = device_metrics(device_figures(shipped, bench, "screen"), shipped, bench)
     finally:
         shipped.path.unlink(missing_ok=True)
     over = {name: value for name, value in budget.violations(limits, metrics).items() if value > SCREEN_MARGIN}

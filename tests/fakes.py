@@ -13,6 +13,7 @@ import numpy as np
 
 from hardware_targets import Conditions, Energy, Input, Latency, Measurement, Unmeasured, load_feeds
 from hardware_targets._parts import build
+from hardware_targets._plan import Tier
 
 
 def conditions(**changes: object) -> Conditions:
@@ -105,6 +106,8 @@ class ScriptedTarget:
         seed: int,
         seconds: float | None = None,
         time_limit_s: float | None = None,
+        tier: Tier = "trial",
+        raw: Path | None = None,
     ) -> Measurement:
         self._note("measure", model)
         median = self.latency_ms(model) if callable(self.latency_ms) else self.latency_ms

@@ -9,7 +9,7 @@ import fakes
 import pytest
 
 from hardware_targets._conditions import read_conditions, snapshot
-from hardware_targets._doubts import doubts
+from hardware_targets._doubts import doubts, resolution_words
 from hardware_targets._measurement import Conditions
 
 X86 = """processor\t: 0
@@ -100,3 +100,22 @@ def test_doubts_are_sentences_with_a_remedy() -> None:
     assert "20" in said[1] and "4 of 8 blocks" in said[2] and "2.0%" in said[3] and "50%" in said[4]
     assert all("measure again" in sentence for sentence in said)
     assert list(doubts(fakes.latency(), fakes.conditions(steal_share=None, foreign_share=None))) == []
+
+
+def test_void_rounds_are_told_and_too_many_make_the_figure_unreliable() -> None:
+    few = fakes.latency(rounds=20, voided_rounds=5, void_reasons=("steal: 5",))
+    assert list(doubts(few, fakes.conditions())) == [
+        "5 of 20 rounds were void (steal: 5) and do not count; the figures are of the others"
+    ]
+    assert not few.unreliable
+    many = fakes.latency(rounds=20, voided_rounds=6, void_reasons=("foreign CPU: 6",))
+    assert many.unreliable
+    assert next(iter(doubts(many, fakes.conditions()))).startswith("unreliable: 6 of 20 rounds were void (foreign CPU")
+
+
+def test_a_difference_below_the_resolution_is_a_tie() -> None:
+    assert resolution_words(fakes.latency()) == []
+    known = {"resolution": 0.009, "ratio_low": 0.5, "ratio_high": 2.0}
+    near, far = (fakes.latency(ms, 10.0, ratio=ms / 10, **known) for ms in (10.05, 9.8))
+    assert resolution_words(near) == ["a tie: differences below 0.9% are ties here"]
+    assert resolution_words(far) == ["differences below 0.9% are ties here"]

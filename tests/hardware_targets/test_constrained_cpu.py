@@ -74,7 +74,7 @@ def test_it_shares_the_lock_of_the_processor(bench: dict[str, Path], monkeypatch
         jobs.append(job)
         return run_child(job, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("hardware_targets.local_cpu.run_child", note)
+    monkeypatch.setattr("hardware_targets._sitting.run_child", note)
     for name in ("local_cpu", "constrained_cpu"):
         load(name).measure(bench["small"], bench["feeds"], bench["small"], bench["feeds"], seed=0, seconds=1)
     locks = {job["lock"] for job in jobs if job["task"] == "measure"}

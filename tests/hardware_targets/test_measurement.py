@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hardware_targets import Energy, Latency, Measurement, Unmeasured
 
 POSITIVE = st.floats(min_value=1e-9, max_value=1e9)
+LATER = ("resolution", "conclusive", "rounds", "voided_rounds", "void_reasons")
 ENERGY = Energy(2.0, 1.0, 3.0, "modelled-generic", "wall", "m", "s")
 
 
@@ -69,3 +70,13 @@ def test_fingerprint_sees_the_machine_but_not_its_load() -> None:
 
 def test_a_newer_key_is_left_out() -> None:
     assert Latency.from_json({**fakes.latency().to_json(), "later": 1}) == fakes.latency()
+
+
+def test_records_of_an_earlier_protocol_still_load() -> None:
+    new = fakes.latency().to_json()
+    old = {name: value for name, value in new.items() if name not in LATER}
+    found = Latency.from_json(old)
+    assert (found.resolution, found.conclusive, found.rounds, found.void_reasons) == (None, None, 0, ())
+    assert not found.unreliable and not found.tied
+    told = fakes.latency(resolution=0.01, conclusive=True, rounds=9, voided_rounds=1, void_reasons=("steal: 1",))
+    assert Latency.from_json(json.loads(json.dumps(told.to_json()))) == told

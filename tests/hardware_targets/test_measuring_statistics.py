@@ -7,9 +7,11 @@ import pytest
 
 from hardware_targets._statistics import (
     CALLS_NEEDED,
-    T_EIGHT_SEGMENTS_THREE_LOOKS,
+    NEAR,
+    T_THREE_LOOKS,
     drifts,
     jackknife,
+    nearness,
     percentile,
     undisturbed,
 )
@@ -47,7 +49,7 @@ def test_the_jackknife_of_a_mean_is_the_known_one() -> None:
     values = np.arange(8.0)
     centre, half = jackknife(lambda keep: float(values[keep].mean()), 8, 8)
     assert centre == 3.5
-    assert half == pytest.approx(T_EIGHT_SEGMENTS_THREE_LOOKS * np.std(values, ddof=1) / 8**0.5)
+    assert half == pytest.approx(T_THREE_LOOKS[8] * np.std(values, ddof=1) / 8**0.5)
 
 
 def test_the_jackknife_sees_slow_changes() -> None:
@@ -59,3 +61,13 @@ def test_the_jackknife_sees_slow_changes() -> None:
         centre, half = jackknife(lambda keep, values=values: float(values[keep].mean()), 320, 8)
         hits += abs(centre) <= half
     assert hits / 300 >= 0.95
+
+
+def test_the_window_grows_with_the_machines_own_scatter_but_not_with_a_neighbour() -> None:
+    generator = np.random.default_rng(0)
+    quiet, noisy = (np.exp(sd * generator.standard_normal((200, 3))) for sd in (0.01, 0.03))
+    assert nearness(quiet) == NEAR
+    assert 1.12 < nearness(noisy) < 1.2
+    busy = quiet * np.where(generator.random((200, 1)) < 0.8, 1.05 + generator.random((200, 1)), 1.0)
+    assert nearness(busy) == NEAR
+    assert nearness(noisy[:, :1]) == NEAR

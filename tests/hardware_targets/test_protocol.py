@@ -9,7 +9,9 @@ import pytest
 from fakes import SimulatedDevice
 
 from hardware_targets import Latency
-from hardware_targets._protocol import Plan, _sets, compare
+from hardware_targets._blocks import latency as figures
+from hardware_targets._plan import Plan, choose_sets
+from hardware_targets._protocol import compare
 
 TRUE = 1.2
 SHORT = Plan(budget_s=4.0)
@@ -18,7 +20,7 @@ SHORT = Plan(budget_s=4.0)
 def session(
     device: SimulatedDevice, *, inputs: int = 16, seed: int = 0, one_thread: bool = True, plan: Plan = SHORT
 ) -> Latency:
-    return compare(
+    record, _ = compare(
         device.candidate,
         device.reference,
         [(1, 1)] * inputs,
@@ -28,6 +30,7 @@ def session(
         one_thread=one_thread,
         plan=plan,
     )
+    return figures(record)
 
 
 @pytest.mark.parametrize("noise", [(0.01, 0.01), (0.02, 0.02), (0.02, 0.005), (0.005, 0.02)])
@@ -101,7 +104,7 @@ def test_a_session_goes_on_until_the_machine_is_as_fast_as_it_was_known_to_be() 
 def test_inputs_of_different_sizes_are_not_taken_for_a_busy_machine() -> None:
     sizes = [1 + row % 5 for row in range(40)]
     device = SimulatedDevice(0, candidate_ms=0.5, reference_ms=2.0, sizes=sizes)
-    latency = compare(
+    record, _ = compare(
         device.candidate,
         device.reference,
         [(size, size) for size in sizes],
@@ -111,6 +114,7 @@ def test_inputs_of_different_sizes_are_not_taken_for_a_busy_machine() -> None:
         one_thread=True,
         plan=SHORT,
     )
+    latency = figures(record)
     assert latency.ratio == pytest.approx(0.25, rel=0.005)
     assert latency.undisturbed_share == 1.0
     assert latency.median_ms == pytest.approx(0.5 * 3, rel=0.06)  # the mean size is 3
@@ -118,7 +122,7 @@ def test_inputs_of_different_sizes_are_not_taken_for_a_busy_machine() -> None:
 
 def test_sets_hold_small_and_large_inputs_alike() -> None:
     sizes = list(np.random.default_rng(0).integers(4, 64, 200))
-    sets = _sets([(0, int(size)) for size in sizes], 1e6, 1e6, Plan())
+    sets = choose_sets([(0, int(size)) for size in sizes], 1e6, 1e6, 2, Plan())
     assert [len(part) for part in sets] == [4] * 8
     assert len({row for part in sets for row in part}) == 32
     means = [np.mean([sizes[row] for row in part]) for part in sets]
@@ -128,9 +132,11 @@ def test_sets_hold_small_and_large_inputs_alike() -> None:
 
 def test_the_inputs_follow_from_the_reference_alone() -> None:
     work = [(row * 7 % 5, row) for row in range(200)]
-    assert _sets(work, 2e6, 2e6, Plan()) == _sets([(0, row) for row in range(200)], 2.3e6, 2.3e6, Plan())
-    assert len(_sets(work, 50e6, 50e6, Plan())[0]) == 1
-    assert len(_sets(work, 2e9, 2e9, Plan())) == 1
+    assert choose_sets(work, 2e6, 2e6, 2, Plan()) == choose_sets(
+        [(0, row) for row in range(200)], 2.3e6, 2.3e6, 2, Plan()
+    )
+    assert len(choose_sets(work, 50e6, 50e6, 2, Plan())[0]) == 1
+    assert len(choose_sets(work, 2e9, 2e9, 2, Plan())) == 1
 
 
 def test_time_given_to_others_is_not_the_models() -> None:

@@ -33,6 +33,13 @@ def test_a_missing_figure_keeps_a_record_off_the_front() -> None:
     assert on_front([whole, not_a_number], TWO) == {1}
 
 
+def test_an_unreliable_record_stays_off_the_front_unless_there_is_no_other() -> None:
+    good, bad = make_record(1, 0.8, 5.0), make_record(2, 0.9, 4.0)
+    bad = bad.with_(measurement={**(bad.measurement or {}), "latency": {"unreliable": True}})
+    assert on_front([good, bad], TWO) == {1}
+    assert on_front([bad], TWO) == {2}
+
+
 def test_generic_energy_ranks_within_one_precision_and_not_across() -> None:
     # Same quality and latency order reversed against energy: only energy would keep `b` on the front.
     a = make_record(1, 0.9, 5.0, energy=50, scheme="none")

@@ -270,3 +270,14 @@ def test_a_refused_trial_shows_no_quality_that_was_never_measured() -> None:
     shown = trials_table(_small())
     row = next(part for part in shown.split("<tr") if "over budget" in part)
     assert "0.1000" not in row and "30 ms" in row
+
+
+def test_unreliable_trials_are_told() -> None:
+    good, bad = make_record(1, 0.8, 5.0), make_record(2, 0.9, 4.0)
+    bad = bad.with_(measurement={**(bad.measurement or {}), "latency": {"unreliable": True}})
+    busy = (
+        "1 of 2 complete trials (2) were timed while the machine was busy; they are unreliable, and kept off the front."
+    )
+    assert busy in footnotes(make_report([good, bad]))
+    assert any(note.startswith("No trial was timed on a quiet machine") for note in footnotes(make_report([bad])))
+    assert not any("unreliable" in note for note in footnotes(make_report([good])))

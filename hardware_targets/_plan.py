@@ -1,0 +1,103 @@
+"""The three tiers of one protocol, and which inputs a session works on. Pure.
+
+`screen` is for candidates before any training, `trial` for every trial, `final` for finalists and single files. They
+differ in time, in what ends them, and in that a final has a third side, the reference a second time (A/A), and takes
+its blocks from several fresh processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+Tier = Literal["screen", "trial", "final"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+Work = Sequence[tuple[int, int]]  # per row, how large the candidate's and the reference's input is
+
+SCREEN_S, TRIAL_S, FINAL_S = 3.0, 12.0, 40.0
+PROCESSES = 4  # of a final
+SEGMENTS = 8  # of a session, for its interval
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a session may take and when it is precise enough."""
+
+    warmup_calls: int = 10
+    warmup_s: float = 0.2  # at least, per side
+    warmup_cap_s: float = 2.0  # at most, per side, unless the calls above take longer
+    block_ms: float = 4.0  # at least
+    settle_ms: float = 2.0  # and at least one call, unless a call is longer than this times ten
+    burst_ms: float = 60.0  # blocks of one side in a row: up to three, not longer than this
+    sets: int = 8
+    set_size: int = 4
+    long_call_ms: float = 10.0  # of the reference, from which a set is a single input
+    budget_s: float = TRIAL_S  # for the rounds
+    least_rounds: int = SEGMENTS
+    looks: tuple[float, ...] = (0.25, 0.5, 1.0)  # of the budget: when the precision is looked at
+    half_width: float = 0.0075  # of the log ratio
+    reference_ms: float | None = None  # its fastest known undisturbed time; None: nothing is known
+    patience: float = 5.0  # budgets that a session may take to meet that time again
+    void_patience: float = 2.0  # budgets that it may take where rounds are void
+    stretch_s: float = 0.9  # of rounds that are judged together: the kernel counts in hundredths of a second
+    jitter_calls: int = 662
+    jitter_s: float = 0.6
+
+
+def plan_for(tier: Tier, seconds: float, reference_ms: float | None) -> Plan:
+    """The plan of one measuring process; a final's time is shared out over its processes and ends after one of them."""
+    plan = Plan(budget_s=seconds, reference_ms=reference_ms)
+    if tier == "screen":
+        return replace(plan, patience=1.0, void_patience=1.0)
+    if tier == "final":
+        return replace(plan, budget_s=seconds / PROCESSES, least_rounds=SEGMENTS // PROCESSES, looks=(1.0,))
+    return plan
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the processes of one session have in common: the sets of rows, and how many blocks stand in a row."""
+
+    sets: list[list[int]]
+    blocks: int
+
+
+def budget_s(tier: Tier, seconds: float) -> float:
+    """What a tier may take of a target that gives a trial `seconds`."""
+    return {"screen": min(SCREEN_S, seconds), "trial": seconds, "final": seconds * FINAL_S / TRIAL_S}[tier]
+
+
+def burst(block_ns: float, plan: Plan) -> int:
+    """Blocks of one side in a row."""
+    return max(1, min(3, int(plan.burst_ms * 1e6 / block_ns + 0.5)))
+
+
+def choose_sets(work: Work, reference_ns: float, slower_ns: float, sides: int, plan: Plan) -> list[list[int]]:
+    """Rows in sets of equal size and, nearly, equal work: evenly over the rows as the reference's size orders them.
+
+    How many rows there are follows from the reference's speed, so that all candidates of a study work on the same.
+    Models too slow for all sets within the budget get half as many, or a quarter, or one.
+    """
+    size = plan.set_size if reference_ns <= plan.long_call_ms * 1e6 else 1
+    size = max(1, min(size, len(work)))
+    block_ns = max(plan.block_ms * 1e6, slower_ns * size)
+    set_s = sides * (plan.settle_ms * 1e6 + burst(block_ns, plan) * block_ns) / 1e9
+    sets = max(1, min(plan.sets, len(work) // size))
+    while sets > 1 and sets * plan.least_rounds * set_s > plan.budget_s:
+        sets //= 2
+    return deal(work, sets, size)
+
+
+def deal(work: Work, sets: int, size: int) -> list[list[int]]:
+    """`sets` times `size` rows, evenly over their sizes, no set with the larger of each."""
+    order = sorted(range(len(work)), key=lambda row: (work[row][1], work[row][0]))
+    places = np.linspace(0, len(order) - 1, sets * size).round().astype(int)
+    chosen = [order[place] for place in places]
+    turns = [list(range(sets)), list(range(sets))[::-1]]  # to and fro, so that no set gets the larger of each row
+    dealt: list[list[int]] = [[] for _ in range(sets)]
+    for place, row in enumerate(chosen):
+        dealt[turns[place // sets % 2][place % sets]].append(row)
+    return dealt

@@ -1,0 +1,93 @@
+"""Several processes as one session, and raw blocks to a file and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fakes
+import numpy as np
+import pytest
+
+from hardware_targets import _sitting
+from hardware_targets._block_file import read_blocks, write_blocks
+from hardware_targets._blocks import Record, Times, latency, log_ratio, pooled, resolution
+from hardware_targets._plan import PROCESSES, budget_s, plan_for
+
+
+def record(seed: int, *, twin: float | None = None, voided: int = 0, slow: float = 1.0, noise: float = 0.01) -> Record:
+    """Two rounds of four sets; the candidate takes 1.2 times the reference's time."""
+    generator = np.random.default_rng(seed)
+
+    def side(factor: float) -> Times:
+        values = 1e6 * slow * factor * np.exp(noise * generator.standard_normal((2, 4, 3)))
+        return Times(values, values, values < 0, alike=True)
+
+    sides = (side(1.2), side(1.0), *([side(twin)] if twin else []))
+    return Record(
+        sides, (1.0, 2.0), 100, 10, True, rounds=2, voided=voided, reasons={"steal": voided} if voided else {}
+    )
+
+
+def sit(tier: str, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> tuple[Record, list[Mapping[str, Any]]]:
+    jobs: list[Mapping[str, Any]] = []
+
+    def run_child(job: Mapping[str, Any], **_: object) -> tuple[dict[str, Any], Record]:
+        jobs.append(job)
+        shape = {"sets": [[0]], "blocks": 3}
+        return {"shape": shape, "conditions": fakes.conditions().to_json()}, records[len(jobs) - 1]
+
+    monkeypatch.setattr(_sitting, "run_child", run_child)
+    job = {"tier": tier, "reference_ms": None}
+    _, found = _sitting.sit(job, {"counter": "c"}, threads=1, time_limit_s=9.0, counting_s=0.0)
+    return found, jobs
+
+
+def test_a_final_takes_fresh_processes_of_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, jobs = sit("final", [record(seed, noise=0.05) for seed in range(PROCESSES)], monkeypatch)
+    assert len(jobs) == PROCESSES
+    assert ["counter" in job for job in jobs] == [True, False, False, False]
+    assert all(job["shape"] == {"sets": [[0]], "blocks": 3} for job in jobs[1:])
+    assert jobs[1]["reference_ms"] == pytest.approx(1.0, rel=0.1)
+    assert found.rounds == 2 * PROCESSES
+    assert found.sides[0].counted.shape == (2 * PROCESSES, 4, 3)
+
+
+def test_it_ends_when_it_is_precise_and_a_trial_takes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    steady = [record(seed, noise=0.0001) for seed in range(PROCESSES)]
+    assert len(sit("final", steady, monkeypatch)[1]) == 2
+    assert len(sit("trial", steady, monkeypatch)[1]) == 1
+
+
+def test_processes_that_were_void_throughout_do_not_count() -> None:
+    good, bad = record(0), record(1, voided=2, slow=1.07)
+    both = pooled([good, bad])
+    assert (both.rounds, both.voided, both.reasons) == (4, 2, {"steal": 2})
+    assert both.sides[0].counted.shape[0] == 2
+    assert latency(both).unreliable
+    assert pooled([bad, bad]).sides[0].counted.shape[0] == 4
+
+
+def test_the_resolution_is_what_the_reference_shows_against_itself() -> None:
+    assert resolution(pooled([record(seed) for seed in range(4)])) is None
+    alike = pooled([record(seed, twin=1.0) for seed in range(4)])
+    assert resolution(alike) == log_ratio(alike.sides[2], alike.sides[1])[1]
+    apart = resolution(pooled([record(seed, twin=1.05) for seed in range(4)]))
+    assert apart is not None and apart > math.log(1.05)
+
+
+def test_raw_blocks_come_back(tmp_path: Path) -> None:
+    written = record(3, twin=1.0, voided=1)
+    write_blocks(written, tmp_path / "blocks.npz")
+    found = read_blocks(tmp_path / "blocks.npz")
+    assert latency(found) == latency(written)
+    assert found.jitter_ms == written.jitter_ms and found.reasons == {"steal": 1}
+
+
+def test_what_the_tiers_may_take() -> None:
+    assert [budget_s(tier, 12.0) for tier in ("screen", "trial", "final")] == [3.0, 12.0, 40.0]  # type: ignore[arg-type]
+    assert budget_s("final", 1.5) == pytest.approx(5.0)
+    assert plan_for("final", 40.0, None).budget_s * PROCESSES == 40.0
+    assert plan_for("screen", 3.0, 1.0).patience == 1.0
