@@ -13,6 +13,7 @@ from hardware_targets._errors import BadModel, DeviceAway, DeviceFailure, Target
 from hardware_targets._feeds import Input, load_feeds, random_feeds, save_feeds
 from hardware_targets._files import measure_file
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
+from hardware_targets._options import options_of
 from hardware_targets._parts import doctor
 from hardware_targets._roles import EnergyMeter, HardwareTarget, Runtime
 
@@ -36,6 +37,7 @@ __all__ = [
     "load",
     "load_feeds",
     "measure_file",
+    "options_of",
     "random_feeds",
     "save_feeds",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import SearchConfig, load_config, read_yaml
-from pipeline.errors import ConfigError, NothingFits, Unavailable, near
+from pipeline.errors import ConfigError, NothingFits, near
 from pipeline.metrics import METRICS, text
 from pipeline.workspace import Workspace, existing
 
@@ -355,43 +355,43 @@ def _budget(given: dict[str, float], file: Path | None) -> dict[str, float]:
     return {metric: float(limit) for metric, limit in given.items()}
 
 
+def target_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` each, as `niwaki measure --set` and the device-side command line read them. Errors: ConfigError."""
+    import hardware_targets
+
+    try:
+        return hardware_targets.options_of(pairs)
+    except hardware_targets.TargetError as error:
+        raise ConfigError(str(error)) from None
+
+
 def measure(
     model: Path,
     *,
     against: Path | None = None,
     target: str = "local_cpu",
+    options: Mapping[str, Any] | None = None,
+    feeds: Path | None = None,
     threads: int = 1,
     seconds: float = 40.0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure an ONNX file on a target, interleaved with `against` (or with itself, which shows the resolution)."""
-    import hardware_targets
-    from pipeline.energy_words import energy_sentence
+    """Measure an ONNX file on a target, interleaved with `against` (or with itself, which shows the resolution).
 
-    try:
-        device = hardware_targets.load(target, threads=threads, seconds=seconds)
-        if reason := device.unavailable():
-            raise Unavailable(f"target {target!r} cannot be used: {reason}")
-        found = hardware_targets.measure_file(device, model, against, seed=seed)
-    except hardware_targets.TargetError as error:
-        raise (ConfigError if error.exit_code == ConfigError.exit_code else Unavailable)(str(error)) from None
-    latency, energy = found.latency, found.energy.to_json()
-    other = against or model
-    lines = [
-        f"{model}: {latency.median_ms:.4g} ms per inference, batch 1, {threads} thread(s), on {target}",
-        f"  {1 / latency.ratio:.4g}x as fast as {other} "
-        f"[{1 / latency.ratio_high:.4g}, {1 / latency.ratio_low:.4g}], 95 %",
-        f"  single calls at one input: p90 {text('latency_p90_ms', latency.p90_ms)}, "
-        f"p99 {text('latency_p99_ms', latency.p99_ms)}; "
-        f"CPU {text('cpu_ms', latency.cpu_seconds and latency.cpu_seconds * 1000)}",
-    ]
-    if "mj" in energy:
-        lines.append(f"  {text('energy_mj', energy['mj'])} per inference")
-    lines.append(
-        "  "
-        + energy_sentence(energy.get("kind"), energy.get("boundary"), energy.get("source") or energy.get("unmeasured"))
+    `options` are those of the target, as `--set` gives them; `feeds` is a folder that `save_feeds` wrote.
+    """
+    from pipeline.measuring import measure as measured
+
+    return measured(
+        model,
+        against=against,
+        target=target,
+        options=dict(options or {}),
+        feeds=feeds,
+        threads=threads,
+        seconds=seconds,
+        seed=seed,
     )
-    return {**found.to_json(), "sentences": [*lines, *(f"  {warning}" for warning in found.warnings)]}
 
 
 def doctor(file: Path | None = None, *, root: Path = ROOT) -> dict[str, Any]:

@@ -182,7 +182,16 @@ def pick(
 def measure(
     model: Annotated[Path, typer.Argument(metavar="A.onnx")],
     against: Annotated[Path | None, typer.Option(help="The file to compare with.")] = None,
-    target: Annotated[str, typer.Option(help="The device.")] = "local_cpu",
+    target: Annotated[str, typer.Option(help="The device; niwaki doctor lists them.")] = "local_cpu",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="An option of the target, e.g. --set host=pi. May be repeated."
+        ),
+    ] = None,
+    feeds: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Inputs for both files, written by save_feeds; else noise.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     seconds: Annotated[float, typer.Option(help="At most this long; less where the ratio is precise earlier.")] = 40.0,
     seed: Annotated[int, typer.Option(help="Of the inputs and the order of blocks.")] = 0,
@@ -191,7 +200,16 @@ def measure(
     """Latency, energy and memory of an ONNX file on a target, interleaved with another file where one is given."""
     from pipeline import api
 
-    found = api.measure(model, against=against, target=target, threads=threads, seconds=seconds, seed=seed)
+    found = api.measure(
+        model,
+        against=against,
+        target=target,
+        options=api.target_options(settings or []),
+        feeds=feeds,
+        threads=threads,
+        seconds=seconds,
+        seed=seed,
+    )
     _print(found, as_json, lambda: _lines(found["sentences"]))
 
 
