@@ -22,6 +22,7 @@ from hardware_targets._protocol import Plan
 from hardware_targets._roles import Counter, EnergyMeter, Runtime, is_counter
 from hardware_targets._spawn import run_child
 from hardware_targets._window import EnergyPlan
+from hardware_targets.meters import calibrated
 
 SECONDS = 12.0
 PATIENCE = Plan().patience
@@ -79,8 +80,25 @@ class Target:
         return read_conditions(runtime=runtime.name, runtime_version=runtime.version(), threads=self.threads)
 
     def energy_kind(self) -> str:
-        """Of the meter that energy will come from: `measured` where this machine has a counter that works."""
-        return self._chosen_meter().kind
+        """Of the meter that energy will come from: `measured` where this machine has a counter that works.
+
+        `unmeasured` where the meter that is pinned cannot be read.
+        """
+        meter = self._chosen_meter()
+        return meter.kind if meter.unavailable() is None else "unmeasured"
+
+    def energy_of(
+        self, latency: Latency, conditions: Conditions, *, precision: str | None = None, macs_m: float | None = None
+    ) -> Energy | Unmeasured | None:
+        """What was timed, by the energy model in use and for what is known of the file; None where a counter tells."""
+        meter = self._chosen_meter()
+        if is_counter(meter):
+            return None
+        if reason := meter.unavailable():
+            return Unmeasured(reason)
+        if isinstance(meter, calibrated.Meter):
+            return meter.energy(latency, conditions, precision=precision, macs_m=macs_m)
+        return cast(EnergyMeter, meter).energy(latency, conditions)
 
     def inputs(self, model: Path) -> tuple[Input, ...]:
         """Names, dtypes and shapes of a model's inputs. Errors: BadModel."""

@@ -394,6 +394,24 @@ def measure(
     )
 
 
+def calibrate(
+    source: str,
+    *,
+    out: Path,
+    root: Path = ROOT,
+    device: str | None = None,
+    boundary: str | None = None,
+    told: str | None = None,
+    date: str | None = None,
+    latency_statistic: str | None = None,
+) -> dict[str, Any]:
+    """Fit an energy model to metered rows (a table, or a metered search), validate it, write it to `out`."""
+    from pipeline.calibrating import calibrate as fit
+
+    given = {"device": device, "boundary": boundary, "source": told, "date": date}
+    return fit(source, out, root, **given, latency_statistic=latency_statistic)
+
+
 def doctor(file: Path | None = None, *, root: Path = ROOT) -> dict[str, Any]:
     """What is available here: targets, meters, runtimes, data, teacher."""
     from pipeline.checkup import checkup
@@ -434,6 +452,6 @@ def _root(root: Path) -> str:
 
 
 __all__ = [
-    "SearchConfig", "clean", "doctor", "finals", "front", "front_test", "measure", "pick", "plan", "rerun", "search",
-    "show", "teacher", "ui",
+    "SearchConfig", "calibrate", "clean", "doctor", "finals", "front", "front_test", "measure", "pick", "plan", "rerun",
+    "search", "show", "teacher", "ui",
 ]  # fmt: skip

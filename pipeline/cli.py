@@ -185,9 +185,7 @@ def measure(
     target: Annotated[str, typer.Option(help="The device; niwaki doctor lists them.")] = "local_cpu",
     settings: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="An option of the target, e.g. --set host=pi. May be repeated."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the target; may be repeated."),
     ] = None,
     feeds: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Inputs for both files, written by save_feeds; else noise.")
@@ -209,6 +207,40 @@ def measure(
         threads=threads,
         seconds=seconds,
         seed=seed,
+    )
+    _print(found, as_json, lambda: _lines(found["sentences"]))
+
+
+@app.command()
+def calibrate(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A CSV or Parquet table, or the name of a search that was metered.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DEVICE.yaml", help="The description to write.")],
+    root: Root = ROOT,
+    device: Annotated[str | None, typer.Option(help="What it is; default: the name of the file written.")] = None,
+    boundary: Annotated[str | None, typer.Option(help="Where the meter sat: wall, module, package, ...")] = None,
+    told: Annotated[
+        str | None, typer.Option("--source", metavar="TEXT", help="Who metered it, and how; default: name and hash.")
+    ] = None,
+    date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Default: today.")] = None,
+    latency_statistic: Annotated[
+        str | None, typer.Option(help="Of the table's latencies: median (default) or p90.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit an energy model of a device to metered rows, and say how wrong it is for a family that was left out."""
+    from pipeline import api
+
+    found = api.calibrate(
+        source,
+        out=out,
+        root=root,
+        device=device,
+        boundary=boundary,
+        told=told,
+        date=date,
+        latency_statistic=latency_statistic,
     )
     _print(found, as_json, lambda: _lines(found["sentences"]))
 

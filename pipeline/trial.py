@@ -19,6 +19,7 @@ from pipeline import budget
 from pipeline.artifact import OnnxArtifact, TorchArtifact
 from pipeline.errors import Failed, Refused
 from pipeline.figures import device_metrics as figures_of
+from pipeline.modelled import told
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord
 from pipeline.stages.distill import distill, gradient_batches, recover
@@ -222,7 +223,7 @@ def quantized(plain: OnnxArtifact, candidate: Candidate, bench: Workbench, out: 
 
 def device_figures(artifact: OnnxArtifact, bench: Workbench, seconds: float | None = None) -> Measurement:
     """Latency, energy and memory of a file on the target, interleaved with the study's frozen reference."""
-    return bench.target.measure(
+    found = bench.target.measure(
         artifact.path,
         bench.timing_feeds(artifact),
         bench.reference.path,
@@ -230,6 +231,7 @@ def device_figures(artifact: OnnxArtifact, bench: Workbench, seconds: float | No
         seed=bench.config.seed,
         seconds=seconds,
     )
+    return told(found, bench.energy, artifact.precision, artifact.macs)
 
 
 def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
