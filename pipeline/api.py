@@ -182,6 +182,11 @@ def front_footer(report: Any, root: Path) -> list[str]:
             f"trial {number} in full, {len(finals)} seeds (trials {', '.join(map(str, finals))}): {report.quality} "
             f"{text(report.quality, mean)}, standard deviation {spread:.4f}"
         )
+    if waiting := sum(record.end == "pending" for record in report.records):
+        lines.append(
+            f"{waiting} trials were trained while the device was away; "
+            f"once it is back: niwaki measure-pending {report.name}{_root(root)}"
+        )
     if report.test:
         lines += _test_lines(report, own)
     elif own or report.front_numbers:
@@ -324,6 +329,31 @@ def finals(
     return {"name": name, "finals": [record.number for record in made], "sentences": sentences}
 
 
+def measure_pending(
+    name: str, *, root: Path = ROOT, progress: Callable[[int, float | None], Any] | None = None
+) -> dict[str, Any]:
+    """Measure the trials that were trained while the device was away. Errors: Unavailable while it still is."""
+    from pipeline.findings import config_of
+    from pipeline.pending import measure_pending as measure_all
+    from pipeline.pending import sentences
+    from pipeline.progress import Quiet
+
+    workspace = existing(root, name)
+    config = config_of(workspace)
+    watcher = progress(config.limits.trials, None) if progress else Quiet()
+    try:
+        settled = measure_all(config, workspace, watcher)
+    finally:
+        watcher.close()
+    measured = {record.number: record.end for record in settled.done}
+    return {
+        "name": name,
+        "measured": measured,
+        "pending": settled.left,
+        "sentences": sentences(settled, name, _root(root)),
+    }
+
+
 def pick(
     name: str,
     *,
@@ -452,6 +482,6 @@ def _root(root: Path) -> str:
 
 
 __all__ = [
-    "SearchConfig", "calibrate", "clean", "doctor", "finals", "front", "front_test", "measure", "pick", "plan", "rerun",
-    "search", "show", "teacher", "ui",
+    "SearchConfig", "calibrate", "clean", "doctor", "finals", "front", "front_test", "measure", "measure_pending",
+    "pick", "plan", "rerun", "search", "show", "teacher", "ui",
 ]  # fmt: skip

@@ -142,6 +142,15 @@ def finals(
     _print(found, as_json, lambda: _lines(found["sentences"]))
 
 
+@app.command("measure-pending")
+def measure_pending(name: Name, root: Root = ROOT, as_json: Json = False) -> None:
+    """Measure the trials that were trained while the device was away; the same command goes on where it was stopped."""
+    from pipeline import api
+
+    found = api.measure_pending(name, root=root, progress=_progress(as_json))
+    _print(found, as_json, lambda: _lines(found["sentences"]))
+
+
 @app.command()
 def pick(
     name: Name,
@@ -315,6 +324,8 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
             return _failed(_usage(error), 2, as_json)
+        if type(error).__module__.startswith("hardware_targets") and hasattr(error, "exit_code"):
+            return _failed(str(error), error.exit_code, as_json)  # the device, outside a trial
         return _failed(f"niwaki broke: {_log(error)}", 70, as_json)
 
 

@@ -109,8 +109,8 @@ def write_front(
 
 def drop_models(report: FrontReport, workspace: Workspace, dry_run: bool = False) -> list[Path]:
     """Delete the models of trials off the front (`keep: front`), not the teacher's own 8-bit files. Returns paths."""
-    finals = {record.number for record in report.records if record.final_of is not None}
-    kept = set(report.front_numbers) | set(best_int8(report.records, report.quality)) | finals
+    kept = set(report.front_numbers) | set(best_int8(report.records, report.quality))
+    kept |= {record.number for record in report.records if record.final_of is not None or record.end == "pending"}
     gone = [
         path
         for record in report.records

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from search_spaces.candidate import Candidate
 
-End = Literal["complete", "refused", "failed", "duplicate", "interrupted"]
+# `pending`: trained and kept, but the device was away; `measure-pending` makes it complete or failed later.
+End = Literal["complete", "refused", "failed", "duplicate", "interrupted", "pending"]
 
 
 @dataclass(frozen=True)

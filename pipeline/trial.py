@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hardware_targets import DeviceFailure, Measurement, TargetError, Unmeasured
+from hardware_targets import DeviceAway, DeviceFailure, Measurement, TargetError, Unmeasured
 from pipeline import budget
 from pipeline.artifact import OnnxArtifact, TorchArtifact
 from pipeline.errors import Failed, Refused
@@ -55,6 +55,10 @@ def run_trial(number: int, candidate: Candidate, bench: Workbench, step: Step = 
         end, reason = "refused", str(error)
         found["violations"] = error.violations
         found["metrics"] = error.metrics
+    except DeviceAway as error:
+        # What was trained is kept: nothing is wrong with it, and the device may come back.
+        end, reason = ("pending" if "artifact" in found else "failed"), str(error)
+        found.pop("measurement", None)  # it went while the file was scored: both are done anew
     except (Failed, TargetError) as error:
         end, reason = "failed", str(error)
     return TrialRecord(
@@ -81,7 +85,7 @@ def _travel(
         if bench.config.budget:
             with clock("screen"):
                 step("measuring untrained")
-                screen(candidate, bench, folder)
+                _screened(candidate, bench, folder, found)
         student = _trained(candidate, bench, deadline, clock, step, found)
         save_student(folder, student)
         with clock("export"):
@@ -93,6 +97,13 @@ def _travel(
     found["artifact"] = shipped.to_json()
     if time.monotonic() > deadline:
         raise Failed(f"time limit of {bench.config.limits.trial_minutes:g} minutes reached; raise limits.trial_minutes")
+    judge(shipped, bench, folder, clock, step, found)
+
+
+def judge(
+    shipped: OnnxArtifact, bench: Workbench, folder: Path, clock: Phases, step: Step, found: dict[str, Any]
+) -> None:
+    """Measure and score the file that would ship. Errors: Failed, TargetError."""
     with clock("measure"):
         step("measuring")
         measurement = device_figures(shipped, bench)
@@ -101,7 +112,9 @@ def _travel(
         step("scoring")
         logits = bench.target.predict(shipped.path, bench.feeds("validation", shipped))
         np.save(folder / "predictions.npy", logits.argmax(1).astype(np.int32))
+    told_before = found.get("notes", ())
     found.update(figures(measurement, shipped, logits, bench))
+    found["notes"] = (*told_before, *found["notes"])
     found["violations"] = budget.violations(bench.config.budget, found["metrics"])
     _all_objectives(found["metrics"], bench)
 
@@ -232,6 +245,14 @@ def device_figures(artifact: OnnxArtifact, bench: Workbench, seconds: float | No
         seconds=seconds,
     )
     return told(found, bench.energy, artifact.precision, artifact.macs)
+
+
+def _screened(candidate: Candidate, bench: Workbench, folder: Path, found: dict[str, Any]) -> None:
+    """Screen, unless the device is away: then the candidate is trained unscreened, for its budgets can wait."""
+    try:
+        screen(candidate, bench, folder)
+    except DeviceAway as error:
+        found["notes"] = (f"not screened before training: {error}",)
 
 
 def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
