@@ -14,7 +14,7 @@ from hardware_targets._calibrating import calibrate_rows, calibrate_table
 from hardware_targets._calibrating import lines as calibration_lines
 from hardware_targets._calibrating import use as calibration_use
 from hardware_targets._calibration import Row as MeteredRow
-from hardware_targets._device_file import device_json
+from hardware_targets._device_file import device_json, device_path
 from hardware_targets._energy_model import DeviceModel
 from hardware_targets._errors import BadModel, DeviceAway, DeviceFailure, TargetError, UnknownPart
 from hardware_targets._feeds import Input, load_feeds, random_feeds, save_feeds
@@ -49,6 +49,7 @@ __all__ = [
     "calibration_lines",
     "calibration_use",
     "device_json",
+    "device_path",
     "doctor",
     "load",
     "load_feeds",

@@ -354,6 +354,35 @@ def measure_pending(
     }
 
 
+def rescore(
+    name: str, *, root: Path = ROOT, device: str | Path | None = None, say: Say | None = None
+) -> dict[str, Any]:
+    """Model the energy of every finished trial anew; the old figures stay beside it. Errors: ConfigError."""
+    import hardware_targets
+    from pipeline.findings import config_of
+    from pipeline.rescore import rescore as replace_all
+    from pipeline.rescore import sentences
+
+    workspace = existing(root, name)
+    try:
+        file = None if device is None else hardware_targets.device_path(device)
+    except hardware_targets.TargetError as error:
+        raise ConfigError(str(error)) from None
+    command = f"niwaki rescore {name}" + (f" --device {device}" if device else "") + _root(root)
+    found = replace_all(config_of(workspace), workspace, file, say or (lambda _: None), command=command)
+    changed = {
+        number: {"before": old.metrics.get("energy_mj"), "now": new.metrics.get("energy_mj")}
+        for number, (old, new) in found.changed.items()
+    }
+    return {
+        "name": name,
+        "kind": found.kind,
+        "boundary": found.boundary,
+        "energy_mj": changed,
+        "sentences": sentences(found, name, _root(root)),
+    }
+
+
 def pick(
     name: str,
     *,
@@ -483,5 +512,5 @@ def _root(root: Path) -> str:
 
 __all__ = [
     "SearchConfig", "calibrate", "clean", "doctor", "finals", "front", "front_test", "measure", "measure_pending",
-    "pick", "plan", "rerun", "search", "show", "teacher", "ui",
+    "pick", "plan", "rerun", "rescore", "search", "show", "teacher", "ui",
 ]  # fmt: skip

@@ -152,6 +152,23 @@ def measure_pending(name: Name, root: Root = ROOT, as_json: Json = False) -> Non
 
 
 @app.command()
+def rescore(
+    name: Name,
+    root: Root = ROOT,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE.yaml", help="What calibrate wrote; default: the target's own model."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Model the energy of every finished trial anew, all at once; nothing is measured, and old figures are kept."""
+    from pipeline import api
+
+    found = api.rescore(name, root=root, device=device, say=None if as_json else _say)
+    _print(found, as_json, lambda: _lines(found["sentences"]))
+
+
+@app.command()
 def pick(
     name: Name,
     root: Root = ROOT,

@@ -19,6 +19,7 @@ from pipeline.artifact import OnnxArtifact, sha256_of
 from pipeline.config import SearchConfig
 from pipeline.errors import Failed
 from pipeline.findings import find, write_front
+from pipeline.preflight import whole
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.search import study as studies
 from pipeline.search.loop import Progress
@@ -46,6 +47,7 @@ def measure_pending(
     """Measure every pending trial; where the device goes away again, the rest stay pending. Errors: as of a search."""
     with ExitStack() as stack:
         stack.enter_context(workspace.lock())
+        whole(workspace)
         records = {record.number: record for record in read_records(workspace.folder)}
         waiting = [record for record in records.values() if record.end == "pending"]
         if not waiting:

@@ -10,9 +10,11 @@ from typing import Any
 import search_spaces
 from pipeline.config import SearchConfig, differences, parse_config
 from pipeline.errors import ConfigError, near
+from pipeline.record import read_json
 from pipeline.workspace import Workspace, check_space
 
 # What a search leaves behind besides images: databases, caches of logits, pages and pictures.
+RESCORING = "rescoring.json"  # in a search's folder while its energy figures are being replaced
 BASE_BYTES = 300_000_000
 
 
@@ -20,8 +22,19 @@ def preflight(config: SearchConfig, workspace: Workspace, usage: Callable[[Path]
     """Recipes, folders, continuity, disk. Errors: ConfigError, Unavailable."""
     recipes(config)
     workspace.make()
+    whole(workspace)
     same_search(config, workspace)
     check_space(workspace.root, needed_bytes(config), usage)
+
+
+def whole(workspace: Workspace) -> None:
+    """Refuse a search whose energy figures were being replaced when the process died. Errors: ConfigError."""
+    if (workspace.folder / RESCORING).exists():
+        command = read_json(workspace.folder / RESCORING)["command"]
+        raise ConfigError(
+            f"a rescoring of {workspace.name!r} was cut off, so its energy figures are of two kinds; "
+            f"finish it first: {command}"
+        )
 
 
 def recipes(config: SearchConfig) -> dict[str, Mapping[str, Any]]:

@@ -41,6 +41,7 @@ class TrialRecord:
     notes: tuple[str, ...] = ()
     started: str = ""  # ISO 8601, UTC
     ended: str = ""
+    earlier_energy: tuple[Mapping[str, Any], ...] = ()  # replaced by `rescore`: {"energy", "energy_mj", "until"}
     test_seen: bool = False  # the test split had been scored when this trial ran
 
     @property
@@ -72,6 +73,7 @@ class TrialRecord:
             out[name] = dict(out[name])
         out["curve"] = [dict(row) for row in self.curve]
         out["notes"] = list(self.notes)
+        out["earlier_energy"] = [dict(item) for item in self.earlier_energy]
         return out
 
     @classmethod
@@ -82,6 +84,7 @@ class TrialRecord:
         values["intervals"] = {name: (pair[0], pair[1]) for name, pair in data.get("intervals", {}).items()}
         values["curve"] = tuple(data.get("curve", ()))
         values["notes"] = tuple(data.get("notes", ()))
+        values["earlier_energy"] = tuple(data.get("earlier_energy", ()))
         return cls(**values)
 
     def with_(self, **changes: Any) -> TrialRecord:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
-CHANGING = ("end",)  # tags by which a run is known to be older than its record
+CHANGING = ("end", "energy.rescored")  # tags by which a run is known to be older than its record
 PARENT, NUMBER, SEARCH = "mlflow.parentRunId", "niwaki.trial", "niwaki.search"
 
 
@@ -233,6 +233,11 @@ class Tracker:
             "test_seen": str(record.test_seen).lower(),
             "same_as": "" if record.same_as is None else str(record.same_as),
         }
+        if record.earlier_energy:
+            last = record.earlier_energy[-1]
+            before = last.get("energy") or {}
+            tags["energy.rescored"] = f"{last['until']}, {len(record.earlier_energy)}x"
+            tags["energy.before"] = f"{last.get('energy_mj', 0):.4g} mJ, {before.get('kind')}, {before.get('boundary')}"
         return {name: value[:4900] for name, value in tags.items() if value != ""}
 
     def _show_front(self, report: FrontReport, files: list[Path]) -> None:

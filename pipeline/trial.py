@@ -55,6 +55,7 @@ def run_trial(number: int, candidate: Candidate, bench: Workbench, step: Step = 
         end, reason = "refused", str(error)
         found["violations"] = error.violations
         found["metrics"] = error.metrics
+        found["measurement"] = error.measurement
     except DeviceAway as error:
         # What was trained is kept: nothing is wrong with it, and the device may come back.
         end, reason = ("pending" if "artifact" in found else "failed"), str(error)
@@ -265,7 +266,8 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
         twin = _pruned(twin, candidate, bench, trained=False)
     shipped = quantized(export_student(twin, bench, folder), candidate, bench, folder / "untrained.onnx")
     try:
-        metrics = device_metrics(device_figures(shipped, bench, SCREEN_S), shipped, bench)
+        measurement = device_figures(shipped, bench, SCREEN_S)
+        metrics = device_metrics(measurement, shipped, bench)
     finally:
         shipped.path.unlink(missing_ok=True)
     over = {name: value for name, value in budget.violations(limits, metrics).items() if value > SCREEN_MARGIN}
@@ -276,6 +278,7 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
             f"over budget before training: {budget.sentence(bench.config.budget, metrics, over)}",
             violations={**budget.violations(limits, metrics), **unknown},
             metrics={**metrics, **bench.chance},
+            measurement=measurement.to_json(),
         )
 
 

@@ -183,6 +183,21 @@ def add(study: optuna.Study, record: TrialRecord, config: SearchConfig, space: S
         study.add_trial(_frozen(record, config, space))
 
 
+def rebuild(config: SearchConfig, url: str, records: Iterable[TrialRecord], space: SearchSpace) -> None:
+    """The study anew from the records, after figures that it was told have changed; what is queued stays queued.
+
+    Killed in between, the next start puts back what is missing, as after a lost study.db.
+    """
+    queued = waiting(open_study(config, url))
+    optuna.delete_study(study_name=config.name, storage=url)
+    study = open_study(config, url)
+    by_number = {record.number: record for record in records}
+    for number in range(max(by_number, default=-1) + 1):
+        study.add_trial(_frozen(by_number.get(number), config, space))
+    for params in queued:
+        enqueue(study, params)
+
+
 def note_candidate(trial: optuna.Trial, candidate: Candidate) -> None:
     """Store with the trial what it tries, so that it can be said and queued again if the process dies."""
     trial.set_user_attr(SEED, candidate.seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +12,7 @@ import fakes
 import pytest
 import small_bench
 import synthetic
+from untracked import Untracked
 
 from pipeline import pending
 from pipeline.artifact import sha256_of
@@ -92,16 +92,6 @@ class Heard(Quiet):
 
     def end(self, record: TrialRecord, report: Any) -> None:  # noqa: ARG002
         self.ended.append((record.number, record.end))
-
-
-class Untracked:
-    """In the place of MLflow, which takes most of a synthetic search's time."""
-
-    def __init__(self, *_: Any) -> None:
-        self.running = nullcontext
-
-    def __getattr__(self, _: str) -> Any:
-        return lambda *_: None
 
 
 @pytest.fixture
