@@ -56,8 +56,8 @@ class Target:
             raise TargetError(f"threads is {threads!r}, but this machine has {cores} logical cores; give 1 to {cores}")
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 600:
             raise TargetError(f"seconds is {seconds!r}, but one measurement takes 1 to 600; give a number between them")
-        build("runtime", runtime)  # a name that does not exist is told now
         self.threads, self.runtime = threads, runtime
+        self._runtime()  # a name that does not exist is told now
         self.seconds = float(seconds)
         self.meter = self.meter if meter is None else meter
         self._meter_options = dict(meter_options or {})
@@ -155,7 +155,8 @@ class Target:
         return rows
 
     def _job(self, task: str, model: Path, feeds: Path | None = None) -> dict[str, Any]:
-        job = {"task": task, "runtime": self.runtime, "threads": self.threads, "model": str(_file(model))}
+        options = {"runtime_options": self._runtime_options()}
+        job = {"task": task, "runtime": self.runtime, **options, "threads": self.threads, "model": str(_file(model))}
         return job if feeds is None else {**job, "feeds": str(feeds.resolve())}
 
     def _null(self) -> int | None:
@@ -198,8 +199,11 @@ class Target:
         return meter
 
     def _runtime(self) -> Runtime:
-        runtime: Runtime = build("runtime", self.runtime)
+        runtime: Runtime = build("runtime", self.runtime, **self._runtime_options())
         return runtime
+
+    def _runtime_options(self) -> dict[str, Any]:
+        return {}
 
 
 def _file(path: Path) -> Path:
