@@ -10,13 +10,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from hardware_targets import TargetError, Unmeasured, _calibrating, available, doctor, load, measure_file
 from hardware_targets._doubts import resolution_words
 from hardware_targets._measurement import Measurement
+from hardware_targets._options import options_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    target = load(options.target, threads=options.threads, seconds=options.seconds, **_set(options.set))
+    target = load(options.target, threads=options.threads, seconds=options.seconds, **options_of(options.set))
     reason = target.unavailable()
     if reason:
         print(f"error: target {options.target!r} is not available: {reason}", file=sys.stderr)
@@ -78,20 +76,6 @@ def _measure(options: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(found, str(options.model), str(options.against or "itself"))))
     return 0
-
-
-def _set(pairs: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE`, the value read as YAML. Errors: TargetError."""
-    found = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not (key.isidentifier() and equals) or key in ("threads", "seconds"):
-            raise TargetError(f"--set {pair!r} sets no option of a target; give KEY=VALUE, e.g. --set memory_mb=512")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise TargetError(f"--set {pair!r} holds no YAML value; put quotes around it") from None
-    return found
 
 
 def _lines(found: Measurement, model: str, reference: str) -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hardware_targets._calibration import calibrate
+from hardware_targets._calibration import Row, calibrate
 from hardware_targets._calibration_table import STATISTICS, read_table
 from hardware_targets._device_file import write_device
 from hardware_targets._energy_model import DeviceModel
+from hardware_targets._errors import TargetError
 
 
 def add_parser(verbs: Any) -> None:
@@ -27,20 +29,76 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the description and print its bands. Errors: TargetError."""
-    table = read_table(options.table)
-    digest = hashlib.sha256(options.table.read_bytes()).hexdigest()[:16]
-    model = calibrate(
-        table.rows,
-        device=options.device or options.out.stem,
-        boundary=options.boundary or table.boundary or "",
-        source=options.source or f"{options.table.name}, sha256 {digest}",
+    model = calibrate_table(
+        options.table,
+        options.out,
+        device=options.device,
+        boundary=options.boundary,
+        source=options.source,
         date=options.date,
-        latency_statistic=options.latency_statistic or table.latency_statistic or "median",
+        latency_statistic=options.latency_statistic,
     )
-    write_device(model, options.out)
-    print("\n".join(lines(model)))
-    print(f"written to {options.out}; use it with the meter `calibrated`, device {options.out}")
+    print("\n".join([*lines(model), use(options.out)]))
     return 0
+
+
+def calibrate_table(
+    path: Path,
+    out: Path,
+    *,
+    device: str | None = None,
+    boundary: str | None = None,
+    source: str | None = None,
+    date: str | None = None,
+    latency_statistic: str | None = None,
+) -> DeviceModel:
+    """Fit a table of metered rows, leave each family out in turn, write the description to `out`. Errors: TargetError.
+
+    What is not given is taken from the table, where it says so, or from its name, its hash and today.
+    """
+    table = read_table(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return calibrate_rows(
+        table.rows,
+        out,
+        device=device,
+        boundary=boundary or table.boundary,
+        source=source or f"{path.name}, sha256 {digest}",
+        date=date,
+        latency_statistic=latency_statistic or table.latency_statistic,
+    )
+
+
+def calibrate_rows(
+    rows: Sequence[Row],
+    out: Path,
+    *,
+    source: str,
+    device: str | None = None,
+    boundary: str | None = None,
+    date: str | None = None,
+    latency_statistic: str | None = None,
+) -> DeviceModel:
+    """The same for rows that are at hand. Errors: TargetError."""
+    if out.suffix not in (".yaml", ".yml"):
+        raise TargetError(f"--out {str(out)!r} is no YAML file, and only such a one is read back; give e.g. board.yaml")
+    if latency_statistic not in (None, *STATISTICS):
+        raise TargetError(f"latency_statistic is {latency_statistic!r}; give {' or '.join(STATISTICS)}")
+    model = calibrate(
+        rows,
+        device=device or out.stem,
+        boundary=boundary or "",
+        source=source,
+        date=date,
+        latency_statistic=latency_statistic or "median",
+    )
+    write_device(model, out)
+    return model
+
+
+def use(out: Path) -> str:
+    """What to type next."""
+    return f"written to {out}; use it with the meter `calibrated`, device {out}"
 
 
 def lines(model: DeviceModel) -> list[str]:

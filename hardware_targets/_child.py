@@ -45,7 +45,7 @@ def main(path: Path) -> int:
     tasks = {"inputs": _inputs, "memory": _memory, "measure": _measure, "predict": _predict}
     try:
         _limits.apply(job.get("limits", {}))
-        result = tasks[job["task"]](job, build("runtime", job["runtime"]))
+        result = tasks[job["task"]](job, build("runtime", job["runtime"], **job.get("runtime_options", {})))
     except TargetError as error:
         _write(path.with_name("error.json"), {"kind": type(error).__name__, "sentence": str(error)})
         return 1
@@ -102,7 +102,7 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
             seed=job["seed"],
             clock=time.perf_counter_ns,
             cpu_clock=time.process_time_ns,
-            one_thread=job["threads"] == 1,
+            one_thread=job["threads"] == 1 and not job.get("waits", False),
             plan=plan_for(job["tier"], job["seconds"], job.get("reference_ms")),
             run_twin=None if twin is None else lambda row: twin.run(theirs[row]),
             watch=lambda: read(time.monotonic()),

@@ -52,10 +52,14 @@ def read_device(path: Path) -> DeviceModel:
 
 def write_device(model: DeviceModel, path: Path) -> None:
     """The description as YAML, figures to five digits."""
-    head = {name: getattr(model, name) for name in ("device", "boundary", "latency_statistic", "source", "date")}
-    data = {**head, "models": [_plain(item) for item in model.models]}
-    text = yaml.safe_dump(data, sort_keys=False, width=118, default_flow_style=None, allow_unicode=True)
+    text = yaml.safe_dump(device_json(model), sort_keys=False, width=118, default_flow_style=None, allow_unicode=True)
     path.write_text(text, encoding="utf-8")
+
+
+def device_json(model: DeviceModel) -> dict[str, Any]:
+    """The description as plain data."""
+    head = {name: getattr(model, name) for name in ("device", "boundary", "latency_statistic", "source", "date")}
+    return {**head, "models": [_plain(item) for item in model.models]}
 
 
 def _plain(model: RuntimeModel) -> dict[str, Any]:

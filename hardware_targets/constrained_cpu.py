@@ -17,7 +17,7 @@ import numpy as np
 from hardware_targets import _limits, local_cpu
 from hardware_targets._errors import DeviceFailure, TargetError
 from hardware_targets._feeds import Input
-from hardware_targets._measurement import Conditions, Measurement
+from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._plan import Tier
 
 LEAST_MB = 16  # nothing starts in less
@@ -67,6 +67,16 @@ class Target:
     def conditions(self) -> Conditions:
         """This machine as it is now, and the limits."""
         return self._limited(self._cpu.conditions())
+
+    def energy_kind(self) -> str:
+        """Of the meter that energy will come from, see `local_cpu`."""
+        return self._cpu.energy_kind()
+
+    def energy_of(
+        self, latency: Latency, conditions: Conditions, *, precision: str | None = None, macs_m: float | None = None
+    ) -> Energy | Unmeasured | None:
+        """By the energy model in use, see `local_cpu`."""
+        return self._cpu.energy_of(latency, conditions, precision=precision, macs_m=macs_m)
 
     def inputs(self, model: Path) -> tuple[Input, ...]:
         """Names, dtypes and shapes of a model's inputs. Errors: BadModel."""

@@ -25,6 +25,7 @@ from hardware_targets._roles import Counter, EnergyMeter, Runtime, is_counter
 from hardware_targets._sitting import limit_s, sit
 from hardware_targets._spawn import run_child
 from hardware_targets._window import EnergyPlan
+from hardware_targets.meters import calibrated
 
 SECONDS = TRIAL_S
 # Asked in this order for energy; the first is there only where somebody has set one up.
@@ -57,8 +58,8 @@ class Target:
             raise TargetError(f"threads is {threads!r}, but this machine has {cores} logical cores; give 1 to {cores}")
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 600:
             raise TargetError(f"seconds is {seconds!r}, but one measurement takes 1 to 600; give a number between them")
-        build("runtime", runtime)  # a name that does not exist is told now
         self.threads, self.runtime = threads, runtime
+        self._runtime()  # a name that does not exist is told now
         self.seconds = float(seconds)
         self.meter = self.meter if meter is None else meter
         self._meter_options = dict(meter_options or {})
@@ -81,8 +82,25 @@ class Target:
         return read_conditions(runtime=runtime.name, runtime_version=runtime.version(), threads=self.threads)
 
     def energy_kind(self) -> str:
-        """Of the meter that energy will come from: `measured` where this machine has a counter that works."""
-        return self._chosen_meter().kind
+        """Of the meter that energy will come from: `measured` where this machine has a counter that works.
+
+        `unmeasured` where the meter that is pinned cannot be read.
+        """
+        meter = self._chosen_meter()
+        return meter.kind if meter.unavailable() is None else "unmeasured"
+
+    def energy_of(
+        self, latency: Latency, conditions: Conditions, *, precision: str | None = None, macs_m: float | None = None
+    ) -> Energy | Unmeasured | None:
+        """What was timed, by the energy model in use and for what is known of the file; None where a counter tells."""
+        meter = self._chosen_meter()
+        if is_counter(meter):
+            return None
+        if reason := meter.unavailable():
+            return Unmeasured(reason)
+        if isinstance(meter, calibrated.Meter):
+            return meter.energy(latency, conditions, precision=precision, macs_m=macs_m)
+        return cast(EnergyMeter, meter).energy(latency, conditions)
 
     def inputs(self, model: Path) -> tuple[Input, ...]:
         """Names, dtypes and shapes of a model's inputs. Errors: BadModel."""
@@ -143,7 +161,8 @@ class Target:
         return rows
 
     def _job(self, task: str, model: Path, feeds: Path | None = None) -> dict[str, Any]:
-        job = {"task": task, "runtime": self.runtime, "threads": self.threads, "model": str(_file(model))}
+        options = {"runtime_options": self._runtime_options()}
+        job = {"task": task, "runtime": self.runtime, **options, "threads": self.threads, "model": str(_file(model))}
         return job if feeds is None else {**job, "feeds": str(feeds.resolve())}
 
     def _null(self) -> int | None:
@@ -186,8 +205,11 @@ class Target:
         return meter
 
     def _runtime(self) -> Runtime:
-        runtime: Runtime = build("runtime", self.runtime)
+        runtime: Runtime = build("runtime", self.runtime, **self._runtime_options())
         return runtime
+
+    def _runtime_options(self) -> dict[str, Any]:
+        return {}
 
 
 def _file(path: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import SearchConfig, load_config, read_yaml
-from pipeline.errors import ConfigError, NothingFits, Unavailable, near
+from pipeline.errors import ConfigError, NothingFits, near
 from pipeline.metrics import METRICS, text
 from pipeline.workspace import Workspace, existing
 
@@ -199,6 +199,11 @@ def front_footer(report: Any, root: Path) -> list[str]:
             f"trial {number} in full, {len(finals)} seeds (trials {', '.join(map(str, finals))}): {report.quality} "
             f"{text(report.quality, mean)}, standard deviation {spread:.4f}"
         )
+    if waiting := sum(record.end == "pending" for record in report.records):
+        lines.append(
+            f"{waiting} trials were trained while the device was away; "
+            f"once it is back: niwaki measure-pending {report.name}{_root(root)}"
+        )
     if report.test:
         lines += _test_lines(report, own)
     elif own or report.front_numbers:
@@ -345,6 +350,60 @@ def finals(
     return {"name": name, "finals": [record.number for record in made], "sentences": sentences}
 
 
+def measure_pending(
+    name: str, *, root: Path = ROOT, progress: Callable[[int, float | None], Any] | None = None
+) -> dict[str, Any]:
+    """Measure the trials that were trained while the device was away. Errors: Unavailable while it still is."""
+    from pipeline.findings import config_of
+    from pipeline.pending import measure_pending as measure_all
+    from pipeline.pending import sentences
+    from pipeline.progress import Quiet
+
+    workspace = existing(root, name)
+    config = config_of(workspace)
+    watcher = progress(config.limits.trials, None) if progress else Quiet()
+    try:
+        settled = measure_all(config, workspace, watcher)
+    finally:
+        watcher.close()
+    measured = {record.number: record.end for record in settled.done}
+    return {
+        "name": name,
+        "measured": measured,
+        "pending": settled.left,
+        "sentences": sentences(settled, name, _root(root)),
+    }
+
+
+def rescore(
+    name: str, *, root: Path = ROOT, device: str | Path | None = None, say: Say | None = None
+) -> dict[str, Any]:
+    """Model the energy of every finished trial anew; the old figures stay beside it. Errors: ConfigError."""
+    import hardware_targets
+    from pipeline.findings import config_of
+    from pipeline.rescore import rescore as replace_all
+    from pipeline.rescore import sentences
+
+    workspace = existing(root, name)
+    try:
+        file = None if device is None else hardware_targets.device_path(device)
+    except hardware_targets.TargetError as error:
+        raise ConfigError(str(error)) from None
+    command = f"niwaki rescore {name}" + (f" --device {device}" if device else "") + _root(root)
+    found = replace_all(config_of(workspace), workspace, file, say or (lambda _: None), command=command)
+    changed = {
+        number: {"before": old.metrics.get("energy_mj"), "now": new.metrics.get("energy_mj")}
+        for number, (old, new) in found.changed.items()
+    }
+    return {
+        "name": name,
+        "kind": found.kind,
+        "boundary": found.boundary,
+        "energy_mj": changed,
+        "sentences": sentences(found, name, _root(root)),
+    }
+
+
 def pick(
     name: str,
     *,
@@ -376,44 +435,61 @@ def _budget(given: dict[str, float], file: Path | None) -> dict[str, float]:
     return {metric: float(limit) for metric, limit in given.items()}
 
 
+def target_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` each, as `niwaki measure --set` and the device-side command line read them. Errors: ConfigError."""
+    import hardware_targets
+
+    try:
+        return hardware_targets.options_of(pairs)
+    except hardware_targets.TargetError as error:
+        raise ConfigError(str(error)) from None
+
+
 def measure(
     model: Path,
     *,
     against: Path | None = None,
     target: str = "local_cpu",
+    options: Mapping[str, Any] | None = None,
+    feeds: Path | None = None,
     threads: int = 1,
     seconds: float = 40.0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure an ONNX file on a target, in the tier `final`, interleaved with `against` (or with itself)."""
-    import hardware_targets
-    from pipeline.energy_words import energy_sentence
+    """Measure an ONNX file on a target, interleaved with `against` (or with itself, which shows the resolution).
 
-    try:
-        device = hardware_targets.load(target, threads=threads, seconds=seconds)
-        if reason := device.unavailable():
-            raise Unavailable(f"target {target!r} cannot be used: {reason}")
-        found = hardware_targets.measure_file(device, model, against, seed=seed, seconds=seconds)
-    except hardware_targets.TargetError as error:
-        raise (ConfigError if error.exit_code == ConfigError.exit_code else Unavailable)(str(error)) from None
-    latency, energy = found.latency, found.energy.to_json()
-    other = against or model
-    lines = [
-        f"{model}: {latency.median_ms:.4g} ms per inference, batch 1, {threads} thread(s), on {target}",
-        f"  {1 / latency.ratio:.4g}x as fast as {other} "
-        f"[{1 / latency.ratio_high:.4g}, {1 / latency.ratio_low:.4g}], 95 %",
-        f"  single calls at one input: p90 {text('latency_p90_ms', latency.p90_ms)}, "
-        f"p99 {text('latency_p99_ms', latency.p99_ms)}; "
-        f"CPU {text('cpu_ms', latency.cpu_seconds and latency.cpu_seconds * 1000)}",
-    ]
-    lines += [f"  {sentence}" for sentence in hardware_targets.resolution_words(latency)]
-    if "mj" in energy:
-        lines.append(f"  {text('energy_mj', energy['mj'])} per inference")
-    lines.append(
-        "  "
-        + energy_sentence(energy.get("kind"), energy.get("boundary"), energy.get("source") or energy.get("unmeasured"))
+    `options` are those of the target, as `--set` gives them; `feeds` is a folder that `save_feeds` wrote.
+    """
+    from pipeline.measuring import measure as measured
+
+    return measured(
+        model,
+        against=against,
+        target=target,
+        options=dict(options or {}),
+        feeds=feeds,
+        threads=threads,
+        seconds=seconds,
+        seed=seed,
     )
-    return {**found.to_json(), "sentences": [*lines, *(f"  {warning}" for warning in found.warnings)]}
+
+
+def calibrate(
+    source: str,
+    *,
+    out: Path,
+    root: Path = ROOT,
+    device: str | None = None,
+    boundary: str | None = None,
+    told: str | None = None,
+    date: str | None = None,
+    latency_statistic: str | None = None,
+) -> dict[str, Any]:
+    """Fit an energy model to metered rows (a table, or a metered search), validate it, write it to `out`."""
+    from pipeline.calibrating import calibrate as fit
+
+    given = {"device": device, "boundary": boundary, "source": told, "date": date}
+    return fit(source, out, root, **given, latency_statistic=latency_statistic)
 
 
 def doctor(file: Path | None = None, *, root: Path = ROOT) -> dict[str, Any]:
@@ -456,6 +532,6 @@ def _root(root: Path) -> str:
 
 
 __all__ = [
-    "SearchConfig", "clean", "doctor", "finals", "front", "front_test", "measure", "pick", "plan", "rerun", "search",
-    "show", "teacher", "ui",
+    "SearchConfig", "calibrate", "clean", "doctor", "finals", "front", "front_test", "measure", "measure_pending",
+    "pick", "plan", "rerun", "rescore", "search", "show", "teacher", "ui",
 ]  # fmt: skip

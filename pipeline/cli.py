@@ -155,6 +155,32 @@ def finals(
     _print(found, as_json, lambda: _lines(found["sentences"]))
 
 
+@app.command("measure-pending")
+def measure_pending(name: Name, root: Root = ROOT, as_json: Json = False) -> None:
+    """Measure the trials that were trained while the device was away; the same command goes on where it was stopped."""
+    from pipeline import api
+
+    found = api.measure_pending(name, root=root, progress=_progress(as_json))
+    _print(found, as_json, lambda: _lines(found["sentences"]))
+
+
+@app.command()
+def rescore(
+    name: Name,
+    root: Root = ROOT,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE.yaml", help="What calibrate wrote; default: the target's own model."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Model the energy of every finished trial anew, all at once; nothing is measured, and old figures are kept."""
+    from pipeline import api
+
+    found = api.rescore(name, root=root, device=device, say=None if as_json else _say)
+    _print(found, as_json, lambda: _lines(found["sentences"]))
+
+
 @app.command()
 def pick(
     name: Name,
@@ -195,7 +221,14 @@ def pick(
 def measure(
     model: Annotated[Path, typer.Argument(metavar="A.onnx")],
     against: Annotated[Path | None, typer.Option(help="The file to compare with.")] = None,
-    target: Annotated[str, typer.Option(help="The device.")] = "local_cpu",
+    target: Annotated[str, typer.Option(help="The device; niwaki doctor lists them.")] = "local_cpu",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the target; may be repeated."),
+    ] = None,
+    feeds: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Inputs for both files, written by save_feeds; else noise.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     seconds: Annotated[float, typer.Option(help="At most this long; less where the ratio is precise earlier.")] = 40.0,
     seed: Annotated[int, typer.Option(help="Of the inputs and the order of blocks.")] = 0,
@@ -204,7 +237,50 @@ def measure(
     """Latency, energy and memory of an ONNX file on a target, interleaved with another file where one is given."""
     from pipeline import api
 
-    found = api.measure(model, against=against, target=target, threads=threads, seconds=seconds, seed=seed)
+    found = api.measure(
+        model,
+        against=against,
+        target=target,
+        options=api.target_options(settings or []),
+        feeds=feeds,
+        threads=threads,
+        seconds=seconds,
+        seed=seed,
+    )
+    _print(found, as_json, lambda: _lines(found["sentences"]))
+
+
+@app.command()
+def calibrate(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A CSV or Parquet table, or the name of a search that was metered.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DEVICE.yaml", help="The description to write.")],
+    root: Root = ROOT,
+    device: Annotated[str | None, typer.Option(help="What it is; default: the name of the file written.")] = None,
+    boundary: Annotated[str | None, typer.Option(help="Where the meter sat: wall, module, package, ...")] = None,
+    told: Annotated[
+        str | None, typer.Option("--source", metavar="TEXT", help="Who metered it, and how; default: name and hash.")
+    ] = None,
+    date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Default: today.")] = None,
+    latency_statistic: Annotated[
+        str | None, typer.Option(help="Of the table's latencies: median (default) or p90.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit an energy model of a device to metered rows, and say how wrong it is for a family that was left out."""
+    from pipeline import api
+
+    found = api.calibrate(
+        source,
+        out=out,
+        root=root,
+        device=device,
+        boundary=boundary,
+        told=told,
+        date=date,
+        latency_statistic=latency_statistic,
+    )
     _print(found, as_json, lambda: _lines(found["sentences"]))
 
 
@@ -278,6 +354,8 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
             return _failed(_usage(error), 2, as_json)
+        if type(error).__module__.startswith("hardware_targets") and hasattr(error, "exit_code"):
+            return _failed(str(error), error.exit_code, as_json)  # the device, outside a trial
         return _failed(f"niwaki broke: {_log(error)}", 70, as_json)
 
 

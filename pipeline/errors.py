@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 SHOWN = 20  # names in one sentence
 
@@ -43,17 +44,22 @@ class NothingFits(NiwakiError):
 
 
 class Refused(NiwakiError):
-    """A trial ends before or without training; `violations` holds by how much each budget is exceeded."""
+    """A trial ends before or without training; `violations` holds by how much each budget is exceeded.
+
+    `measurement` is that of its untrained twin, as JSON, where there was one.
+    """
 
     def __init__(
         self,
         reason: str,
         violations: dict[str, float] | None = None,
         metrics: dict[str, float] | None = None,
+        measurement: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(reason)
         self.violations = violations or {}
         self.metrics = metrics or {}
+        self.measurement = measurement
 
 
 class Failed(NiwakiError):

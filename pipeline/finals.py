@@ -18,7 +18,7 @@ from pipeline.findings import find, write_front
 from pipeline.preflight import preflight
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.search import study as studies
-from pipeline.search.loop import Progress
+from pipeline.search.loop import MOST_AWAY, Progress, stays_away
 from pipeline.spent import kept
 from pipeline.tracking import Tracker
 from pipeline.trial import run_trial
@@ -53,18 +53,23 @@ def run_finals(
         study = studies.open_study(config, workspace.study_url)
         tracker = Tracker(workspace, config, progress.say)
         stack.enter_context(tracker.running())
-        for record in chosen:
-            for seed in missing_seeds(record, records, config.finals):
-                candidate = in_full(record.candidate, config.finals, seed)
-                number = max(studies.count(study), 1 + max(known.number for known in records))
-                progress.begin(number, candidate)
-                done = run_trial(number, candidate, bench, progress.step).with_(final_of=record.number)
-                write_record(workspace.folder, done)
-                records.append(done)
-                ledger.note()
-                studies.add(study, done, config, bench.space.trained())
-                tracker.log(done)
-                progress.end(done, find(workspace, config, records, paired=False))
+        todo = [(record, seed) for record in chosen for seed in missing_seeds(record, records, config.finals)]
+        away = 0
+        for record, seed in todo:
+            candidate = in_full(record.candidate, config.finals, seed)
+            number = max(studies.count(study), 1 + max(known.number for known in records))
+            progress.begin(number, candidate)
+            done = run_trial(number, candidate, bench, progress.step).with_(final_of=record.number)
+            write_record(workspace.folder, done)
+            records.append(done)
+            ledger.note()
+            studies.add(study, done, config, bench.space.trained())
+            tracker.log(done)
+            progress.end(done, find(workspace, config, records, paired=False))
+            away = away + 1 if done.end == "pending" else 0
+            if away >= MOST_AWAY:
+                progress.say(stays_away(config.name, away))
+                break
         report = find(workspace, config, records)
         tracker.show_front(report, write_front(report, workspace, None))
         return [record for record in records if record.final_of in numbers]
@@ -81,7 +86,8 @@ def in_full(candidate: Candidate, finals: FinalsConfig, seed: int) -> Candidate:
 def missing_seeds(record: TrialRecord, records: Sequence[TrialRecord], finals: FinalsConfig) -> list[int]:
     """Seeds of this trial's finals that have no result yet."""
     wanted = [record.candidate.seed + SEED_STEP * (place + 1) for place in range(finals.seeds)]
-    done = {item.candidate.seed for item in records if item.final_of == record.number and item.end == "complete"}
+    ends = ("complete", "pending")  # what waits for its device is trained already
+    done = {item.candidate.seed for item in records if item.final_of == record.number and item.end in ends}
     return [seed for seed in wanted if seed not in done]
 
 

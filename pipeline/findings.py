@@ -123,9 +123,13 @@ def write_front(
 def drop_models(report: FrontReport, workspace: Workspace, dry_run: bool = False) -> list[Path]:
     """Delete the models of trials off the front (`keep: front`), not the teacher's own 8-bit files.
 
-    Finals stay, and what was timed too badly to be ranked. Returns paths.
+    Finals stay, and what was timed too badly to be ranked, or not yet. Returns paths.
     """
-    others = {record.number for record in report.records if record.final_of is not None or record.unreliable}
+    others = {
+        record.number
+        for record in report.records
+        if record.final_of is not None or record.unreliable or record.end == "pending"
+    }
     kept = set(report.front_numbers) | set(best_int8(report.records, report.quality)) | others
     gone = [
         path

@@ -11,9 +11,11 @@ import search_spaces
 from pipeline.config import SearchConfig, TaskConfig, differences, parse_config
 from pipeline.cpu_time import cpu_seconds
 from pipeline.errors import ConfigError, Unavailable, near
+from pipeline.record import read_json
 from pipeline.workspace import Workspace, check_space
 
 # What a search leaves behind besides images: databases, caches of logits, pages and pictures.
+RESCORING = "rescoring.json"  # in a search's folder while its energy figures are being replaced
 BASE_BYTES = 300_000_000
 
 
@@ -26,8 +28,19 @@ def preflight(config: SearchConfig, workspace: Workspace, usage: Callable[[Path]
             "from which energy is computed; leave it out and give limits.hours"
         )
     workspace.make()
+    whole(workspace)
     same_search(config, workspace)
     check_space(workspace.root, needed_bytes(config), usage)
+
+
+def whole(workspace: Workspace) -> None:
+    """Refuse a search whose energy figures were being replaced when the process died. Errors: ConfigError."""
+    if (workspace.folder / RESCORING).exists():
+        command = read_json(workspace.folder / RESCORING)["command"]
+        raise ConfigError(
+            f"a rescoring of {workspace.name!r} was cut off, so its energy figures are of two kinds; "
+            f"finish it first: {command}"
+        )
 
 
 def recipes(config: SearchConfig) -> dict[str, Mapping[str, Any]]:

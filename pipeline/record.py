@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from search_spaces.candidate import Candidate
 
-End = Literal["complete", "refused", "failed", "duplicate", "interrupted"]
+# `pending`: trained and kept, but the device was away; `measure-pending` makes it complete or failed later.
+End = Literal["complete", "refused", "failed", "duplicate", "interrupted", "pending"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class TrialRecord:
     notes: tuple[str, ...] = ()
     started: str = ""  # ISO 8601, UTC
     ended: str = ""
+    earlier_energy: tuple[Mapping[str, Any], ...] = ()  # replaced by `rescore`: {"energy", "energy_mj", "until"}
     test_seen: bool = False  # the test split had been scored when this trial ran
 
     @property
@@ -77,6 +79,7 @@ class TrialRecord:
             out[name] = dict(out[name])
         out["curve"] = [dict(row) for row in self.curve]
         out["notes"] = list(self.notes)
+        out["earlier_energy"] = [dict(item) for item in self.earlier_energy]
         return out
 
     @classmethod
@@ -87,6 +90,7 @@ class TrialRecord:
         values["intervals"] = {name: (pair[0], pair[1]) for name, pair in data.get("intervals", {}).items()}
         values["curve"] = tuple(data.get("curve", ()))
         values["notes"] = tuple(data.get("notes", ()))
+        values["earlier_energy"] = tuple(data.get("earlier_energy", ()))
         return cls(**values)
 
     def with_(self, **changes: Any) -> TrialRecord:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
+CHANGING = ("end", "energy.rescored")  # tags by which a run is known to be older than its record
 PARENT, NUMBER, SEARCH = "mlflow.parentRunId", "niwaki.trial", "niwaki.search"
 
 
@@ -78,6 +79,11 @@ class Tracker:
                 del self._missed[missed.number]
         if not self._guard(lambda: self._log(record)):
             self._missed[record.number] = record
+
+    def replace(self, record: TrialRecord) -> None:
+        """Write a trial's run anew, after its record has changed; `on_front` comes with the next front."""
+        self._guard(lambda: self._forget(record.number))
+        self.log(record)
 
     def show_front(self, report: FrontReport, files: Iterable[Path]) -> None:
         """The parent's artifacts, and the tag `on_front` of the trials that came or went."""
@@ -149,20 +155,30 @@ class Tracker:
     def _repair(self, records: list[TrialRecord]) -> None:
         if not self._parent:
             self._open()
+        said: dict[int, Mapping[str, str]] = {}
         for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
             number = int(run.data.tags.get(NUMBER, -1))
             if run.info.status == "RUNNING" or number in self._runs or run.data.tags.get("end") is None:
                 self._client.delete_run(run.info.run_id)
                 continue
             self._runs[number] = run.info.run_id
+            said[number] = run.data.tags
             if run.data.tags.get("on_front") == "true":
                 self._shown.add(number)
-        known = {record.number for record in records}
-        for number in set(self._runs) - known:  # a run whose record is gone: the record is the truth
-            self._client.delete_run(self._runs.pop(number))
+        known = {record.number: self._tags(record) for record in records}
+        for number, tags in said.items():  # a run whose record is gone, or says something else now: that is the truth
+            if any(tags.get(name) != known.get(number, {"end": ""}).get(name) for name in CHANGING):
+                self._forget(number)
         for record in records:
             if record.number not in self._runs:
                 self._log(record)
+
+    def _forget(self, number: int) -> None:
+        run = self._runs.pop(number, None)
+        self._shown.discard(number)
+        if run:
+            self._client.delete_run(run)
+            shutil.rmtree(self._artifacts(run), ignore_errors=True)
 
     def _log(self, record: TrialRecord) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -218,6 +234,11 @@ class Tracker:
             "test_seen": str(record.test_seen).lower(),
             "same_as": "" if record.same_as is None else str(record.same_as),
         }
+        if record.earlier_energy:
+            last = record.earlier_energy[-1]
+            before = last.get("energy") or {}
+            tags["energy.rescored"] = f"{last['until']}, {len(record.earlier_energy)}x"
+            tags["energy.before"] = f"{last.get('energy_mj', 0):.4g} mJ, {before.get('kind')}, {before.get('boundary')}"
         return {name: value[:4900] for name, value in tags.items() if value != ""}
 
     def _show_front(self, report: FrontReport, files: list[Path]) -> None:

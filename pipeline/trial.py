@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hardware_targets import DeviceFailure, Measurement, TargetError, Tier, Unmeasured
+from hardware_targets import DeviceAway, DeviceFailure, Measurement, TargetError, Tier, Unmeasured
 from pipeline import budget
 from pipeline.artifact import OnnxArtifact, TorchArtifact
 from pipeline.cpu_time import cpu_seconds
 from pipeline.errors import Failed, Refused
 from pipeline.figures import device_metrics as figures_of
+from pipeline.modelled import told
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord
 from pipeline.stages.distill import distill, gradient_batches, recover
@@ -57,6 +58,11 @@ def run_trial(number: int, candidate: Candidate, bench: Workbench, step: Step = 
         end, reason = "refused", str(error)
         found["violations"] = error.violations
         found["metrics"] = error.metrics
+        found["measurement"] = error.measurement
+    except DeviceAway as error:
+        # What was trained is kept: nothing is wrong with it, and the device may come back.
+        end, reason = ("pending" if "artifact" in found else "failed"), str(error)
+        found.pop("measurement", None)  # it went while the file was scored: both are done anew
     except (Failed, TargetError) as error:
         end, reason = "failed", str(error)
     return TrialRecord(
@@ -84,7 +90,7 @@ def _travel(
         if bench.config.budget:
             with clock("screen"):
                 step("measuring untrained")
-                screen(candidate, bench, folder)
+                _screened(candidate, bench, folder, found)
         student, exported = _trained(candidate, bench, deadline, clock, step, found)
         save_student(folder, student)
         with clock("export"):
@@ -96,6 +102,13 @@ def _travel(
     found["artifact"] = shipped.to_json()
     if time.monotonic() > deadline:
         raise Failed(f"time limit of {bench.config.limits.trial_minutes:g} minutes reached; raise limits.trial_minutes")
+    judge(shipped, bench, folder, clock, step, found)
+
+
+def judge(
+    shipped: OnnxArtifact, bench: Workbench, folder: Path, clock: Phases, step: Step, found: dict[str, Any]
+) -> None:
+    """Measure and score the file that would ship. Errors: Failed, TargetError."""
     with clock("measure"):
         step("measuring")
         measurement = device_figures(shipped, bench, "final" if bench.in_full else "trial", folder / BLOCKS)
@@ -104,7 +117,9 @@ def _travel(
         step("scoring")
         logits = bench.target.predict(shipped.path, bench.feeds("validation", shipped))
         np.save(folder / "predictions.npy", logits.argmax(1).astype(np.int32))
+    told_before = found.get("notes", ())
     found.update(figures(measurement, shipped, logits, bench))
+    found["notes"] = (*told_before, *found["notes"])
     found["violations"] = budget.violations(bench.config.budget, found["metrics"])
     _all_objectives(found["metrics"], bench)
 
@@ -249,7 +264,7 @@ def device_figures(
 
     Every timed block is kept in `raw`, where the target is on this machine.
     """
-    return bench.target.measure(
+    found = bench.target.measure(
         artifact.path,
         bench.timing_feeds(artifact),
         bench.reference.path,
@@ -258,6 +273,15 @@ def device_figures(
         tier=tier,
         raw=raw,
     )
+    return told(found, bench.energy, artifact.precision, artifact.macs)
+
+
+def _screened(candidate: Candidate, bench: Workbench, folder: Path, found: dict[str, Any]) -> None:
+    """Screen, unless the device is away: then the candidate is trained unscreened, for its budgets can wait."""
+    try:
+        screen(candidate, bench, folder)
+    except DeviceAway as error:
+        found["notes"] = (f"not screened before training: {error}",)
 
 
 def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
@@ -271,7 +295,8 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
     twin = _rounding(twin, candidate, bench)
     shipped = quantized(export_student(twin, bench, folder), candidate, bench, folder / "untrained.onnx")
     try:
-        metrics = device_metrics(device_figures(shipped, bench, "screen"), shipped, bench)
+        measurement = device_figures(shipped, bench, "screen")
+        metrics = device_metrics(measurement, shipped, bench)
     finally:
         shipped.path.unlink(missing_ok=True)
     over = {name: value for name, value in budget.violations(limits, metrics).items() if value > SCREEN_MARGIN}
@@ -282,6 +307,7 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
             f"over budget before training: {budget.sentence(bench.config.budget, metrics, over)}",
             violations={**budget.violations(limits, metrics), **unknown},
             metrics={**metrics, **bench.chance},
+            measurement=measurement.to_json(),
         )
 
 

@@ -21,6 +21,7 @@ from pipeline.config import SearchConfig
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.figures import device_metrics
 from pipeline.importance import stored_importance
+from pipeline.modelled import EnergyModel, energy_model, no_model, told
 from pipeline.quality import better_than_chance, quality_with_intervals
 from pipeline.record import read_json, write_json
 from pipeline.stages._own_bert import own
@@ -61,6 +62,7 @@ class Workbench:
     teacher_measurement: Mapping[str, Any]
     chance: Mapping[str, float]  # quality of always answering the commonest class
     teacher_spent: Mapping[str, Any] = field(default_factory=dict)  # {trained, here, cpu_seconds, host} of its training
+    energy: EnergyModel = no_model  # where no counter tells it
     in_full: bool = False  # finalists learn from every row
     notes: tuple[str, ...] = ()  # what the user should know of data and teacher, a sentence each
     _inner: dict[str, Any] = field(default_factory=dict)
@@ -154,8 +156,13 @@ def prepare_target(config: SearchConfig) -> HardwareTarget:
         raise ConfigError(str(error)) from None
     if reason := target.unavailable():
         raise Unavailable(f"target {config.target.name!r} cannot be used: {reason}")
-    wanted = "energy_mj" in (*config.objectives, *config.budget) and config.energy == "measured"
-    if wanted and not energy_kind(target).startswith("measured"):
+    wanted = "energy_mj" in (*config.objectives, *config.budget)
+    if wanted and energy_kind(target) == "unmeasured":
+        raise Unavailable(
+            f"energy is asked for but the meter of {config.target.name!r} cannot be read (niwaki doctor says why). "
+            "Choose another in `target.options.meter`, or name `objectives:` without energy_mj"
+        )
+    if wanted and config.energy == "measured" and not energy_kind(target).startswith("measured"):
         raise Unavailable(
             f"energy is asked for but nothing on {config.target.name!r} measures it (niwaki doctor says why). "
             "Accept a model with `energy: modelled`, or name `objectives:` without energy_mj"
@@ -249,6 +256,7 @@ def prepare(
         chance=chance,
         notes=(*task.notes, *teacher.notes),
         teacher_spent={**teacher_spent(config, workspace, task), "here": not there},
+        energy=energy_model(workspace, target),
     )
 
 
@@ -293,6 +301,7 @@ def _reference(
     feeds = task.feeds("validation", teacher.view, None)
     timing = task.feeds("validation", teacher.view, min(TIMED_INPUTS, task.rows("validation")))
     measurement = target.measure(path, timing, path, timing, seed=config.seed)
+    measurement = told(measurement, energy_model(workspace, target), artifact.precision, artifact.macs)
     logits = target.predict(path, feeds)
     quality, intervals = quality_with_intervals(task.labels("validation"), logits)
     np.save(folder / "predictions.npy", logits.argmax(1).astype(np.int32))

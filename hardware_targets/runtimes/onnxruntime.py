@@ -1,9 +1,9 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on the CPU; what it does on another provider is in the file of that provider."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ _DTYPES = {"float": "float32", "double": "float64", "float16": "float16", "bool"
 }
 
 
+Providers = Sequence[str | tuple[str, Mapping[str, Any]]]  # as onnxruntime takes them, the first one first
+
+
 class Runtime:
     """Loads ONNX files with full graph optimisation; one call at a time, on a fixed number of threads."""
 
     name = "onnxruntime"
+    providers: Providers = ("CPUExecutionProvider",)
 
     def unavailable(self) -> str | None:
         if importlib.util.find_spec("onnxruntime") is None:
@@ -44,7 +48,7 @@ class Runtime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads > 1 else "0")
         options.log_severity_level = 3
         try:
-            native = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            native = onnxruntime.InferenceSession(str(model), options, providers=list(self.providers))
         except Exception as error:  # the runtime's own exceptions share no other base
             reason = _first_line(error)
             raise BadModel(f"onnxruntime does not load {model}: {reason}; give a valid ONNX file") from error
@@ -56,6 +60,11 @@ class Session:
 
     def __init__(self, model: Path, native: Any) -> None:
         self._model, self._native = model, native
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What really serves the model, the first one first; onnxruntime falls back without an error."""
+        return tuple(self._native.get_providers())
 
     @property
     def inputs(self) -> tuple[Input, ...]:

@@ -41,6 +41,8 @@ REPEATS_BEFORE_RANDOM = 3
 REPEATS_BEFORE_END = 60
 # The front's files and MLflow's view of it are rewritten at most this often while the search runs, and at its end.
 FRONT_EVERY_S = 30.0
+# After so many trials in a row that found the device away, training more would only pile up what cannot be ranked.
+MOST_AWAY = 3
 
 
 class Progress(Protocol):
@@ -117,11 +119,13 @@ class _Loop:
         self._recipes_queued = False
 
     def run(self) -> SearchResult:
-        begin, repeats = self.now(), 0
+        begin, repeats, away = self.now(), 0, 0
         spent_before = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
-        while not (reason := self._limit(self.now() - begin + spent_before, repeats) or self._declined()):
+        while not (reason := self._limit(self.now() - begin + spent_before, repeats, away) or self._declined()):
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
             repeats = repeats + 1 if record.same_as is not None else 0
+            if record.same_as is None:
+                away = away + 1 if record.end == "pending" else 0
         self._show_front(final=True)
         return SearchResult(self.workspace, self.report(), reason)
 
@@ -166,7 +170,8 @@ class _Loop:
                 moment = datetime.now(UTC).isoformat(timespec="seconds")
                 changes: dict[str, Any] = {"curve": (), "started": moment, "ended": moment}
                 changes |= {"seconds": {}, "cpu_seconds": {}}
-                end = "duplicate" if record.end == "complete" else record.end  # a refusal stays one, for the sampler
+                # A refusal stays one, for the sampler; what is pending is measured once, under its first number.
+                end = "duplicate" if record.end in ("complete", "pending") else record.end
                 return record.with_(number=number, end=end, reason=same, same_as=record.number, **changes)
         return None
 
@@ -224,9 +229,11 @@ class _Loop:
         files = [folder / "config.yaml", folder / "environment.json"]
         self.tracker.log_parent(flat(self.config.resolved()), self.bench.teacher_metrics, files, self.bench.notes)
 
-    def _limit(self, spent_s: float, repeats: int) -> str | None:
+    def _limit(self, spent_s: float, repeats: int, away: int) -> str | None:
         """Why the search ends now, or None."""
         limits = self.config.limits
+        if away >= MOST_AWAY:
+            return stays_away(self.config.name, away)
         done = sum(record.counts for record in self.records if record.final_of is None)
         if done >= limits.trials:
             return f"{done} trials are done (limits.trials)"
@@ -261,6 +268,14 @@ class _Loop:
                 self.tracker.drop_model(int(path.parent.name))
         self.tracker.show_front(report, files)
         self._front_at = self.now()
+
+
+def stays_away(name: str, trials: int) -> str:
+    """Why nothing more is trained, and what to type."""
+    return (
+        f"the device stays away: {trials} trials in a row were trained and kept, and wait to be measured; "
+        f"once it is back, type: niwaki measure-pending {name}"
+    )
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

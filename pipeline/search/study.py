@@ -70,6 +70,8 @@ def count(study: optuna.Study) -> int:
 
 def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list[float] | None]:
     """State and values to tell, so that this study's sampler learns the most from the record."""
+    if record.end == "pending":
+        return TrialState.RUNNING, None
     if record.end in ("complete", "duplicate") and all(name in record.metrics for name in config.objectives):
         return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
     if record.end == "refused":
@@ -86,14 +88,16 @@ def constraints(record: TrialRecord) -> dict[str, float]:
     Without the second a refusal for another reason than a budget would be a PRUNED trial that violates nothing, which
     TPE may take for a good one.
     """
-    if record.end in ("failed", "interrupted"):
+    if record.end in ("failed", "interrupted", "pending"):
         return {}
     over = any(value > 0 for value in record.violations.values())
     return {**record.violations, "refused": 1.0 if record.end == "refused" and not over else 0.0}
 
 
 def tell(study: optuna.Study, trial: optuna.Trial | int, record: TrialRecord, config: SearchConfig) -> None:
-    """Constraints last and once, then the outcome."""
+    """Constraints last and once, then the outcome; a pending trial stays open, since its values are yet to come."""
+    if record.end == "pending":
+        return
     number = trial if isinstance(trial, int) else trial.number
     handle = trial if not isinstance(trial, int) else _handle(study, number)
     already = trials(study)[number].constraints
@@ -127,6 +131,8 @@ def mend(
             continue
         record = by_number.get(trial.number)
         candidate = noted_candidate(trial)
+        if record is not None and record.end == "pending":
+            continue
         if record is None and candidate is not None:
             record = interrupted(trial.number, candidate)
             said.append(f"trial {trial.number} was cut off and is queued again")
@@ -164,10 +170,32 @@ def _frozen(record: TrialRecord | None, config: SearchConfig, space: SearchSpace
     )
 
 
+def settle(study: optuna.Study, record: TrialRecord, config: SearchConfig) -> None:
+    """Tell a trial that has stayed open; where the study has lost it, the next start puts it back from its record."""
+    known = trials(study)
+    if record.number < len(known) and known[record.number].state == TrialState.RUNNING:
+        tell(study, record.number, record, config)
+
+
 def add(study: optuna.Study, record: TrialRecord, config: SearchConfig, space: SearchSpace) -> None:
     """A trial that nobody asked the study for; where the study lost some, the next start puts all of them back."""
     if count(study) == record.number:
         study.add_trial(_frozen(record, config, space))
+
+
+def rebuild(config: SearchConfig, url: str, records: Iterable[TrialRecord], space: SearchSpace) -> None:
+    """The study anew from the records, after figures that it was told have changed; what is queued stays queued.
+
+    Killed in between, the next start puts back what is missing, as after a lost study.db.
+    """
+    queued = waiting(open_study(config, url))
+    optuna.delete_study(study_name=config.name, storage=url)
+    study = open_study(config, url)
+    by_number = {record.number: record for record in records}
+    for number in range(max(by_number, default=-1) + 1):
+        study.add_trial(_frozen(by_number.get(number), config, space))
+    for params in queued:
+        enqueue(study, params)
 
 
 def note_candidate(trial: optuna.Trial, candidate: Candidate) -> None:

@@ -30,6 +30,8 @@ def test_what_is_done_is_not_done_again() -> None:
     assert missing_seeds(trial, [trial], FinalsConfig(seeds=3)) == [first, first + 1000, first + 2000]
     records = [trial, final(8, 4, first, 0.9), final(9, 4, first + 1000, 0.9, end="failed"), final(10, 5, first, 0.9)]
     assert missing_seeds(trial, records, FinalsConfig(seeds=2)) == [first + 1000]
+    waiting = final(11, 4, first + 1000, 0.9, end="pending")  # trained, and only its device is missing
+    assert missing_seeds(trial, [*records, waiting], FinalsConfig(seeds=2)) == []
 
 
 def test_mean_and_spread_by_finalist() -> None:
