@@ -116,11 +116,14 @@ def write_tiny_masked_bert(folder: Path, favourite: str | None = None) -> Path:
     from transformers import BertForMaskedLM
 
     _write_checkpoint(folder, BertForMaskedLM, _bert_config(1, 32, 4), 0)
-    if favourite is not None:
-        model = BertForMaskedLM.from_pretrained(folder)
-        with torch.no_grad():
-            model.cls.predictions.bias[vocabulary().index(favourite)] = 100.0
-        model.save_pretrained(folder)
+    model = BertForMaskedLM.from_pretrained(folder)
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.ndim > 1:
+                weights.mul_(8)  # fresh weights are so small that the model hardly minds what it reads
+        if favourite is not None:
+            model.cls.predictions.bias[vocabulary().index(favourite)] = 1000.0
+    model.save_pretrained(folder)
     return folder
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import text_data
+import torch
 from tokenizers import Tokenizer, models
 
 from pipeline.config import ReplaceConfig
@@ -97,6 +98,23 @@ def test_guesses_do_not_depend_on_what_stands_in_the_same_batch(tmp_path: Path) 
     alone = [propose(rows, [place], quiet)[0] for place in places[::9]]
     assert together[::9] == alone
     assert len({tuple(words) for words in together}) > 20  # they read the text around the word
+
+
+def test_only_the_word_itself_is_masked(tmp_path: Path) -> None:
+    from transformers import BertForMaskedLM
+
+    place = text_data.write_tiny_masked_bert(tmp_path / "mlm")
+    row, names = ("the film is good and funny",), text_data.vocabulary()
+    ids = text_data.tiny_tokenizer().encode(*row).ids
+    position = ids.index(names.index("good"))
+    masked = torch.tensor([ids])
+    masked[0, position] = names.index("[MASK]")
+    with torch.no_grad():
+        logits = BertForMaskedLM.from_pretrained(place).eval()(input_ids=masked).logits[0, position]
+    whole = [number for number, name in enumerate(names) if name.isalpha() and len(name) > 1 and name != "good"]
+    wanted = sorted(whole, key=lambda number: -float(logits[number]))[:6]
+    (found,) = MaskedModel(str(place), 6)([row], [place_of(row, "good")], quiet)
+    assert found == [names[number] for number in wanted]
 
 
 def test_neighbours_are_the_nearest_by_cosine(bert: Path) -> None:

@@ -170,6 +170,8 @@ def test_the_teacher_answers_the_further_rows_once(task: Task, folder: Path, tmp
     assert told == []  # what was answered for one search is known to the next
     teacher_targets(teacher, made(folder, transfer=transfer(folder, limit_rows=9)), tmp_path, progress=told.append)
     assert told == ["the teacher answers 9 plain transfer rows"]
+    teacher_targets(teacher, made(folder, replace={"copies": 1, "seed": 9}), tmp_path, progress=told.append)
+    assert told[1].startswith(f"replacing words of {TRAIN} training rows")
 
 
 def settings(folder: Path, **task: Any) -> dict[str, Any]:
