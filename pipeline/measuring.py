@@ -24,12 +24,12 @@ def measure(
     seconds: float,
     seed: int,
 ) -> dict[str, Any]:
-    """The measurement as plain data, with `sentences`. Errors: ConfigError, Unavailable."""
+    """The measurement, in the tier `final`, as plain data with `sentences`. Errors: ConfigError, Unavailable."""
     try:
         device = hardware_targets.load(target, threads=threads, seconds=seconds, **options)
         if reason := device.unavailable():
             raise Unavailable(f"target {target!r} cannot be used: {reason}")
-        found = hardware_targets.measure_file(device, model, against, feeds=feeds, seed=seed)
+        found = hardware_targets.measure_file(device, model, against, feeds=feeds, seed=seed, seconds=seconds)
     except hardware_targets.TargetError as error:
         raise as_ours(error) from None
     head = f"{model}: {found.latency.median_ms:.4g} ms per inference, batch 1, {threads} thread(s), on {target}"
@@ -50,6 +50,7 @@ def _lines(found: Measurement, other: Path) -> list[str]:
         f"p99 {text('latency_p99_ms', latency.p99_ms)}; "
         f"CPU {text('cpu_ms', latency.cpu_seconds and latency.cpu_seconds * 1000)}",
     ]
+    lines += [f"  {sentence}" for sentence in hardware_targets.resolution_words(latency)]
     if "mj" in energy:
         lines.append(f"  {text('energy_mj', energy['mj'])} per inference")
     told = energy_sentence(energy.get("kind"), energy.get("boundary"), energy.get("source") or energy.get("unmeasured"))
