@@ -14,50 +14,16 @@ from typing import Any
 from pipeline.config import SearchConfig, load_config, read_yaml
 from pipeline.errors import ConfigError, NothingFits, near
 from pipeline.metrics import METRICS, text
-from pipeline.workspace import Workspace, existing
+from pipeline.workspace import ROOT, Workspace, existing, root_flag
 
 Say = Callable[[str], None]
-ROOT = Path("mlruns")
 
 
 def plan(file: str | Path, *, root: Path = ROOT, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Check a configuration whole, short of training and of writing anything; say what a search would do."""
-    import tempfile
+    from pipeline.planning import plan as planned
 
-    from pipeline import workbench
-    from pipeline.preflight import needed_bytes, recipes, same_search
-
-    config = load_config(file, changes)
-    same_search(config, Workspace(root, config.name))
-    workbench.prepare_target(config)
-    with tempfile.TemporaryDirectory() as scratch:
-        task = workbench.prepare_task(config, Workspace(Path(scratch), config.name))
-        space, _ = workbench.prepare_space(config, task)
-        of_teacher = workbench.check_teacher(config, task, space)
-        rows = {split: task.rows(split) for split in ("train", "validation", "selection")}
-        classes, notes = list(task.classes), [*task.notes, *of_teacher]
-    first = recipes(config)
-    left_out = {name: why for name, flat in first.items() if isinstance(why := space.params_of(flat), str)}
-    known = len(space.identity_candidates()) + len(first) - len(left_out)
-    size = space.size()
-    sentences = [
-        f"{config.name}: {', '.join(f'{count} {split}' for split, count in rows.items())} rows, {len(classes)} classes",
-        *(f"note: {note}" for note in notes),
-        f"objectives {', '.join(config.objectives)}; budget {config.budget or 'none'}; sampler {config.sampler.name}",
-        f"space: {'not finite' if size is None else f'{size} candidates'}; {known} known ones come first",
-        *(f"recipe {name} is left out: {why}" for name, why in left_out.items()),
-        f"at most {config.limits.trials} trials"
-        + (f" or {config.limits.hours:g} hours" if config.limits.hours else "")
-        + f"; up to {needed_bytes(config) / 1e6:.0f} MB under {root}",
-        "nothing was trained; leave out --dry-run to begin",
-    ]
-    return {
-        "config": config.resolved(),
-        "space": space.describe(),
-        "rows": rows,
-        "notes": notes,
-        "sentences": sentences,
-    }
+    return planned(file, root, changes)
 
 
 def search(
@@ -92,7 +58,7 @@ def search(
     sentences = [
         f"{result.reason}",
         f"picture {folder}/front.png, page {folder}/front.html; every trial in MLflow: "
-        f"niwaki ui {config.name}{_root(root)}",
+        f"niwaki ui {config.name}{root_flag(root)}",
     ]
     return {
         "name": config.name,
@@ -126,7 +92,7 @@ def teacher(file: str | Path, *, root: Path = ROOT, say: Say | None = None) -> d
     sentences = [f"teacher {made.place}: validation {task.metric} {metrics[task.metric]:.4f} [{low:.4f}, {high:.4f}]"]
     if reason := better_than_chance(labels, logits.argmax(1), task.metric):
         sentences.append(f"of no use as a teacher: {reason}")
-    sentences.append(f"next: niwaki search {file}{_root(root)}")
+    sentences.append(f"next: niwaki search {file}{root_flag(root)}")
     notes = [*task.notes, *made.notes]
     return {"path": str(made.place), "metrics": metrics, "intervals": intervals, "notes": notes, "sentences": sentences}
 
@@ -177,67 +143,9 @@ def front_table(report: Any) -> Any:
 
 def front_footer(report: Any, root: Path) -> list[str]:
     """What stands under the table: the teacher's own 8-bit files beside the students, and the next command."""
-    from pipeline.finals import spreads
-    from pipeline.findings import best_int8
+    from pipeline.front_words import footer
 
-    lines = []
-    by_number = {record.number: record for record in report.records}
-    own = best_int8(report.records, report.quality)
-    if own:
-        best = by_number[own[0]]
-        lines.append(
-            f"the teacher's own best int8 is trial {best.number} ({best.precision}): {report.quality} "
-            f"{text(report.quality, best.metrics.get(report.quality))}, {text('speedup', best.metrics.get('speedup'))} "
-            "as fast as the teacher"
-        )
-        for record in report.front:
-            if record.candidate.student != "identity":
-                ratio = record.metrics["speedup"] / best.metrics["speedup"]
-                lines.append(f"  trial {record.number} is {ratio:.2f}x as fast as that")
-    for number, (finals, mean, spread) in spreads(report.records, report.quality).items():
-        lines.append(
-            f"trial {number} in full, {len(finals)} seeds (trials {', '.join(map(str, finals))}): {report.quality} "
-            f"{text(report.quality, mean)}, standard deviation {spread:.4f}"
-        )
-    if waiting := sum(record.end == "pending" for record in report.records):
-        lines.append(
-            f"{waiting} trials were trained while the device was away; "
-            f"once it is back: niwaki measure-pending {report.name}{_root(root)}"
-        )
-    if report.test:
-        lines += _test_lines(report, own)
-    elif own or report.front_numbers:
-        lines.append(
-            f"next: niwaki pick {report.name} --speedup 4 --out picked{_root(root)}, "
-            f"then niwaki front {report.name} --test{_root(root)}"
-        )
-    return [*report.footprint.get("sentences", ()), *lines]
-
-
-def _test_lines(report: Any, own: list[int]) -> list[str]:
-    test = report.test
-    lines = [
-        f"test split, scored once on {test['created'][:10]}, {test['rows']} rows, batch 1, the files that would ship:"
-    ]
-    whole = test["teacher"][report.quality]
-    lines.append(f"  teacher {report.quality} {text(report.quality, whole)}")
-    for number in [*report.front_numbers, *own]:
-        row = test["trials"].get(str(number))
-        if row:
-            value = row[report.quality]
-            kind = " (the teacher's own)" if number in own else ""
-            lines.append(
-                f"  trial {number}{kind} {text(report.quality, value)}, {100 * value / whole:.2f} % of the teacher's"
-            )
-    for number, finals in test.get("finals", {}).items():
-        low = finals.get("of_teacher_low")
-        span = "" if low is None else f" (lower end of the paired 95 % interval {100 * low:.2f} %)"
-        spread = "" if finals["sd"] is None else f" ± {finals['sd']:.4f}"
-        lines.append(
-            f"  trial {number} in full, mean of {len(finals['trials'])} seeds "
-            f"{text(report.quality, finals['mean'])}{spread}, {100 * finals['of_teacher']:.2f} % of the teacher's{span}"
-        )
-    return list(dict.fromkeys(lines))
+    return footer(report, root)
 
 
 def show(name: str, number: int, *, root: Path = ROOT) -> dict[str, Any]:
@@ -256,29 +164,9 @@ def show(name: str, number: int, *, root: Path = ROOT) -> dict[str, Any]:
 
 def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
     """A record in words: parameters, figures with intervals, curve, time."""
-    head = f"trial {number} of {name}: {found['end']}" + (f", {found['reason']}" if found["reason"] else "")
-    lines = [head, "", "parameters"]
-    lines += [f"  {key} = {value}" for key, value in found["candidate"]["values"].items()]
-    lines += ["", "figures (validation)"] if found["metrics"] else []
-    for metric, value in found["metrics"].items():
-        pair = found["intervals"].get(metric)
-        span = f"  [{text(metric, pair[0])}, {text(metric, pair[1])}]" if pair else ""
-        over = found["violations"].get(metric, 0)
-        lines.append(f"  {metric:<30} {text(metric, value)}{span}" + (f"  {over:.0%} over budget" if over > 0 else ""))
-    energy = (found["measurement"] or {}).get("energy") or {}
-    if energy:
-        lines.append(
-            f"  energy: {energy.get('kind') or energy.get('unmeasured')}, {energy.get('boundary', '')}".rstrip(", ")
-        )
-    if found["curve"]:
-        lines += ["", "curve (torch model, validation)"]
-        lines += [
-            f"  epoch {row['epoch']:g}: loss {row['loss']:.4f}, {row['rung_accuracy']:.4f}" for row in found["curve"]
-        ]
-    lines += ["", "seconds: " + ", ".join(f"{phase} {value:.1f}" for phase, value in found["seconds"].items())]
-    lines += found["footprint"]["sentences"]
-    lines += [f"note: {note}" for note in found["notes"]]
-    return [*lines, f"files: {found['folder']}", f"next: niwaki rerun {name} {number}"]
+    from pipeline.show_words import show_lines as lines
+
+    return lines(found, name, number)
 
 
 def rerun(
@@ -346,7 +234,7 @@ def finals(
     sentences += [
         f"trial {record.number}: {record.end}, {record.reason}" for record in made if record.end != "complete"
     ]
-    sentences.append(f"next: niwaki pick {name} --trial {numbers[0]} --out picked{_root(root)}")
+    sentences.append(f"next: niwaki pick {name} --trial {numbers[0]} --out picked{root_flag(root)}")
     return {"name": name, "finals": [record.number for record in made], "sentences": sentences}
 
 
@@ -371,7 +259,7 @@ def measure_pending(
         "name": name,
         "measured": measured,
         "pending": settled.left,
-        "sentences": sentences(settled, name, _root(root)),
+        "sentences": sentences(settled, name, root_flag(root)),
     }
 
 
@@ -389,7 +277,7 @@ def rescore(
         file = None if device is None else hardware_targets.device_path(device)
     except hardware_targets.TargetError as error:
         raise ConfigError(str(error)) from None
-    command = f"niwaki rescore {name}" + (f" --device {device}" if device else "") + _root(root)
+    command = f"niwaki rescore {name}" + (f" --device {device}" if device else "") + root_flag(root)
     found = replace_all(config_of(workspace), workspace, file, say or (lambda _: None), command=command)
     changed = {
         number: {"before": old.metrics.get("energy_mj"), "now": new.metrics.get("energy_mj")}
@@ -400,7 +288,7 @@ def rescore(
         "kind": found.kind,
         "boundary": found.boundary,
         "energy_mj": changed,
-        "sentences": sentences(found, name, _root(root)),
+        "sentences": sentences(found, name, root_flag(root)),
     }
 
 
@@ -525,10 +413,6 @@ def clean(name: str | None = None, *, root: Path = ROOT, cache: bool = False, dr
         f"{len(gone)} things, {total / 1e6:.1f} MB {verb}"
     ]
     return {"removed": [[str(path), size] for path, size in gone], "sentences": sentences}
-
-
-def _root(root: Path) -> str:
-    return "" if root == ROOT else f" --root {root}"
 
 
 __all__ = [

@@ -24,6 +24,8 @@ from typing import Any
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.record import read_json, trial_folder, write_json
 
+ROOT = Path("mlruns")
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -122,6 +124,11 @@ class Workspace:
             file.write(f"process {os.getpid()}")
             file.flush()
             yield
+
+
+def root_flag(root: Path) -> str:
+    """What a suggested command must add where searches are not kept in the usual place."""
+    return "" if root == ROOT else f" --root {root}"
 
 
 def existing(root: Path, name: str) -> Workspace:

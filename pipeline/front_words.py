@@ -1,0 +1,73 @@
+"""What stands under the front's table: the teacher's own 8-bit file, finals, sealed test figures, the next command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.finals import spreads
+from pipeline.findings import best_int8
+from pipeline.metrics import text
+from pipeline.workspace import root_flag
+
+
+def footer(report: Any, root: Path) -> list[str]:
+    """What stands under the table: the teacher's own 8-bit files beside the students, and the next command."""
+    lines = []
+    by_number = {record.number: record for record in report.records}
+    own = best_int8(report.records, report.quality)
+    if own:
+        best = by_number[own[0]]
+        lines.append(
+            f"the teacher's own best int8 is trial {best.number} ({best.precision}): {report.quality} "
+            f"{text(report.quality, best.metrics.get(report.quality))}, {text('speedup', best.metrics.get('speedup'))} "
+            "as fast as the teacher"
+        )
+        for record in report.front:
+            if record.candidate.student != "identity":
+                ratio = record.metrics["speedup"] / best.metrics["speedup"]
+                lines.append(f"  trial {record.number} is {ratio:.2f}x as fast as that")
+    for number, (finals, mean, spread) in spreads(report.records, report.quality).items():
+        lines.append(
+            f"trial {number} in full, {len(finals)} seeds (trials {', '.join(map(str, finals))}): {report.quality} "
+            f"{text(report.quality, mean)}, standard deviation {spread:.4f}"
+        )
+    if waiting := sum(record.end == "pending" for record in report.records):
+        lines.append(
+            f"{waiting} trials were trained while the device was away; "
+            f"once it is back: niwaki measure-pending {report.name}{root_flag(root)}"
+        )
+    if report.test:
+        lines += _test_lines(report, own)
+    elif own or report.front_numbers:
+        lines.append(
+            f"next: niwaki pick {report.name} --speedup 4 --out picked{root_flag(root)}, "
+            f"then niwaki front {report.name} --test{root_flag(root)}"
+        )
+    return [*report.footprint.get("sentences", ()), *lines]
+
+
+def _test_lines(report: Any, own: list[int]) -> list[str]:
+    test = report.test
+    lines = [
+        f"test split, scored once on {test['created'][:10]}, {test['rows']} rows, batch 1, the files that would ship:"
+    ]
+    whole = test["teacher"][report.quality]
+    lines.append(f"  teacher {report.quality} {text(report.quality, whole)}")
+    for number in [*report.front_numbers, *own]:
+        row = test["trials"].get(str(number))
+        if row:
+            value = row[report.quality]
+            kind = " (the teacher's own)" if number in own else ""
+            lines.append(
+                f"  trial {number}{kind} {text(report.quality, value)}, {100 * value / whole:.2f} % of the teacher's"
+            )
+    for number, finals in test.get("finals", {}).items():
+        low = finals.get("of_teacher_low")
+        span = "" if low is None else f" (lower end of the paired 95 % interval {100 * low:.2f} %)"
+        spread = "" if finals["sd"] is None else f" ± {finals['sd']:.4f}"
+        lines.append(
+            f"  trial {number} in full, mean of {len(finals['trials'])} seeds "
+            f"{text(report.quality, finals['mean'])}{spread}, {100 * finals['of_teacher']:.2f} % of the teacher's{span}"
+        )
+    return list(dict.fromkeys(lines))
