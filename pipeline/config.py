@@ -200,6 +200,7 @@ class TrialsConfig(_Strict):
     """How much a trial of the search may learn from; finalists learn from everything (`niwaki finals`)."""
 
     rows: float = Field(1.0, gt=0, le=1)  # share of the training rows
+    harvest: int = Field(0, ge=0, le=20)  # further trials at most that begin with the student of a trained one
 
 
 class FinalsConfig(_Strict):

@@ -38,6 +38,7 @@ class TrialRecord:
     seconds: Mapping[str, float] = field(default_factory=dict)  # per phase
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)  # per phase, on the searching machine
     final_of: int | None = None  # number of the trial that this one distils in full
+    trained_by: int | None = None  # number of the trial whose trained student this one began with
     same_as: int | None = None  # number of the equal candidate, for a duplicate
     notes: tuple[str, ...] = ()
     started: str = ""  # ISO 8601, UTC

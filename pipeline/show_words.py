@@ -11,7 +11,12 @@ from pipeline.metrics import text
 def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
     """A record in words: parameters, figures with intervals, curve, time."""
     head = f"trial {number} of {name}: {found['end']}" + (f", {found['reason']}" if found["reason"] else "")
-    lines = [head, "", "parameters"]
+    lines = [head]
+    if found["final_of"] is not None:
+        lines.append(f"it is trial {found['final_of']} distilled in full")
+    if found["trained_by"] is not None:
+        lines.append(f"its training is that of trial {found['trained_by']}")
+    lines += ["", "parameters"]
     lines += [f"  {key} = {value}" for key, value in found["candidate"]["values"].items()]
     lines += ["", "figures (validation)"] if found["metrics"] else []
     for metric, value in found["metrics"].items():

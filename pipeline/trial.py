@@ -20,6 +20,7 @@ from pipeline.artifact import OnnxArtifact, TorchArtifact
 from pipeline.cpu_time import cpu_seconds
 from pipeline.errors import Failed, Refused
 from pipeline.figures import device_metrics as figures_of
+from pipeline.lineage import Begun
 from pipeline.modelled import told
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord
@@ -29,7 +30,7 @@ from pipeline.stages.inherit import inherit
 from pipeline.stages.int8_aware import fake_quantized, tolerance_of
 from pipeline.stages.prune import prune
 from pipeline.stages.quantize import quantize
-from pipeline.student_files import save_student
+from pipeline.student_files import load_student, save_student
 from search_spaces.candidate import Candidate
 from search_spaces.compression import TRAINED_SCHEMES
 
@@ -44,15 +45,24 @@ SCREEN_MARGIN = 0.05
 BLOCKS = "blocks.npz"
 
 
-def run_trial(number: int, candidate: Candidate, bench: Workbench, step: Step = lambda _: None) -> TrialRecord:
-    """Carry one candidate through to its record; a refusal or failure is a record too, never an exception."""
+def run_trial(
+    number: int,
+    candidate: Candidate,
+    bench: Workbench,
+    step: Step = lambda _: None,
+    begun: Begun | None = None,
+) -> TrialRecord:
+    """Carry one candidate through to its record; a refusal or failure is a record too, never an exception.
+
+    `begun` is the trained student of an earlier trial that this candidate begins with.
+    """
     folder = bench.workspace.trial(number)
     folder.mkdir(parents=True, exist_ok=True)
     clock = Phases()
     started = _now()
     found: dict[str, Any] = {}
     try:
-        _travel(candidate, bench, folder, clock, step, found)
+        _travel(candidate, bench, folder, clock, step, found, begun)
         end, reason = "complete", None
     except Refused as error:
         end, reason = "refused", str(error)
@@ -75,13 +85,20 @@ def run_trial(number: int, candidate: Candidate, bench: Workbench, step: Step = 
         started=started,
         ended=_now(),
         teacher=bench.reference.sha256,
+        trained_by=None if begun is None else begun.number,
         test_seen=bench.workspace.test_file.exists(),
         **found,
     )
 
 
 def _travel(
-    candidate: Candidate, bench: Workbench, folder: Path, clock: Phases, step: Step, found: dict[str, Any]
+    candidate: Candidate,
+    bench: Workbench,
+    folder: Path,
+    clock: Phases,
+    step: Step,
+    found: dict[str, Any],
+    begun: Begun | None,
 ) -> None:
     deadline = time.monotonic() + bench.config.limits.trial_minutes * 60
     if candidate.student == "identity":
@@ -91,7 +108,7 @@ def _travel(
             with clock("screen"):
                 step("measuring untrained")
                 _screened(candidate, bench, folder, found)
-        student, exported = _trained(candidate, bench, deadline, clock, step, found)
+        student, exported = _trained(candidate, bench, deadline, clock, step, found, begun)
         save_student(folder, student)
         with clock("export"):
             step("exporting")
@@ -125,10 +142,16 @@ def judge(
 
 
 def _trained(
-    candidate: Candidate, bench: Workbench, deadline: float, clock: Phases, step: Step, found: dict[str, Any]
+    candidate: Candidate,
+    bench: Workbench,
+    deadline: float,
+    clock: Phases,
+    step: Step,
+    found: dict[str, Any],
+    begun: Begun | None,
 ) -> tuple[TorchArtifact, TorchArtifact]:
     """The student, and what is exported: itself, or its twin that rounds, with the same parameters."""
-    student = build(candidate, bench)
+    student = build(candidate, bench) if begun is None else load_student(begun.folder)
     curve: list[Mapping[str, float]] = []
     found["curve"] = ()
 
@@ -153,21 +176,22 @@ def _trained(
             on_epoch=on_epoch,
         )[0]
 
-    with clock("distill"):
-        step("distilling")
-        student, _ = distill(
-            student,
-            bench.task,
-            bench.targets,
-            settings,
-            seed=seed,
-            teacher=bench.inner_teacher,
-            rows=bench.rows,
-            deadline=deadline,
-            on_epoch=on_epoch,
-        )
+    if begun is None:
+        with clock("distill"):
+            step("distilling")
+            student, _ = distill(
+                student,
+                bench.task,
+                bench.targets,
+                settings,
+                seed=seed,
+                teacher=bench.inner_teacher,
+                rows=bench.rows,
+                deadline=deadline,
+                on_epoch=on_epoch,
+            )
     pruning = candidate.section("prune")
-    if pruning.get("ratio", 0):
+    if pruning.get("ratio", 0) and not (begun and begun.pruned):
         with clock("prune"):
             step("pruning")
             student = _pruned(student, candidate, bench)

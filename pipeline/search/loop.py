@@ -19,6 +19,7 @@ from pipeline import workbench
 from pipeline.config import SearchConfig
 from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, find, write_front
+from pipeline.lineage import begun, lends, siblings
 from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
@@ -120,6 +121,7 @@ class _Loop:
 
     def run(self) -> SearchResult:
         begin, repeats, away = self.now(), 0, 0
+        self._harvest_again()
         spent_before = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
         while not (reason := self._limit(self.now() - begin + spent_before, repeats, away) or self._declined()):
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
@@ -151,9 +153,38 @@ class _Loop:
             self._remember(trial.number, self._interrupted(trial.number, candidate, STOPPED))
             raise
         self._remember(trial, record)
-        self._show_front(final=False)
         self.progress.end(record, self.report(paired=False))
+        self._harvest(record)  # before the front is shown: models off it may be deleted then
+        self._show_front(final=False)
         return record
+
+    def _harvest(self, parent: TrialRecord) -> None:
+        """Further trials that begin with the student that `parent` trained; the study is told of them afterwards.
+
+        Cut off, the next start does those that are missing.
+        """
+        if not lends(parent):
+            return
+        tried = {record.candidate.key for record in self.records if record.counts}
+        for flat in siblings(parent.candidate, self.space, self.config.trials.harvest):
+            candidate = Candidate.of(flat, parent.candidate.seed)
+            start = begun(candidate, parent, self.workspace.folder)
+            if start is None or candidate.key in tried:
+                continue
+            number = max(studies.count(self.study), 1 + max(record.number for record in self.records))
+            self.progress.begin(number, candidate)
+            record = run_trial(number, candidate, self.bench, self.progress.step, start)
+            write_record(self.workspace.folder, record)
+            self.records.append(record)
+            self.ledger.note()
+            studies.add(self.study, record, self.config, self.space)
+            self.tracker.log(record)
+            self.progress.end(record, self.report(paired=False))
+
+    def _harvest_again(self) -> None:
+        """What a killed search left undone: at most the siblings of the last student that was trained."""
+        if trained := [record for record in self.records if lends(record)]:
+            self._harvest(trained[-1])
 
     def _remember(self, trial: Any, record: TrialRecord) -> None:
         write_record(self.workspace.folder, record)

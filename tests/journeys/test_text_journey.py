@@ -62,7 +62,7 @@ def configuration(folder: Path, pairs: bool) -> dict[str, Any]:
         "limits": {"trials": 2 if pairs else 5},
         "target": {"name": "local_cpu", "seconds": 1},
         "budget": {"size_mb": 50} if pairs else {},  # with a budget, an untrained twin is measured first
-        "trials": {"rows": 0.5},
+        "trials": {"rows": 0.5, "harvest": 0 if pairs else 1},
         "recipes": "none" if pairs else ["tinybert"],
         "keep": "all",
     }
@@ -104,6 +104,21 @@ def test_every_trial_ends_well_and_inherits(searched) -> None:
         assert abs(record.metrics["accuracy"] - record.curve[-1]["rung_accuracy"]) < 0.05
     folders = [home.search / "trials" / f"{record.number:05d}" for record in students]
     assert {"float32.onnx"} & {path.name for folder in folders for path in folder.iterdir()} == set()
+
+
+def test_a_trained_student_serves_a_second_trial(searched) -> None:
+    home, pairs = searched
+    if pairs:
+        pytest.skip("how a student was trained does not depend on what it reads; asked of single texts")
+    found = {record.number: record for record in records(home)}
+    children = [record for record in found.values() if record.trained_by is not None and record.end == "complete"]
+    assert children
+    for child in children:
+        parent = found[child.trained_by]
+        assert "distill" in parent.seconds and "distill" not in child.seconds
+        assert parent.artifact["sha256"] != child.artifact["sha256"]
+        # the same student but for what came after its training
+        assert abs(parent.metrics["accuracy"] - child.metrics["accuracy"]) < 0.2
 
 
 def test_students_learned_from_texts_without_labels(searched) -> None:

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, Failed, Refused, Unavailable
 from pipeline.progress import Quiet
 from pipeline.record import TrialRecord, read_records
 from pipeline.search import loop
+from pipeline.student_files import SHAPE, WEIGHTS
 from pipeline.trial import Phases
 
 SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
@@ -264,3 +265,44 @@ def test_phases_add_up() -> None:
         with clock(name):
             pass
     assert clock.seconds() == {"distill": 2.5, "export": 0.25}
+
+
+def harvested(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None) -> TrialRecord:
+    """A synthetic trial that leaves a student behind, or begins with one."""
+    record = synthetic.record(number, candidate, bench, step)
+    if begun is not None:
+        return record.with_(trained_by=begun.number, seconds={})
+    for name in (SHAPE, WEIGHTS):
+        (bench.workspace.trial(number) / name).write_text("{}")
+    return record
+
+
+def test_a_trained_student_is_harvested_and_the_study_told(go, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(loop, "run_trial", harvested)
+    records = go(12, space="default", trials={"harvest": 2}).report.records
+    children = [record for record in records if record.trained_by is not None]
+    assert children
+    for child in children:
+        parent = records[child.trained_by]
+        assert parent.candidate.section("distill") == child.candidate.section("distill")
+        assert parent.candidate.seed == child.candidate.seed and parent.candidate.key != child.candidate.key
+        assert child.number - parent.number in (1, 2)
+    assert [record.number for record in records] == list(range(len(records)))
+    assert states(tmp_path) == {record.number: "COMPLETE" for record in records}
+
+
+def test_a_killed_harvest_is_finished(go, monkeypatch, tmp_path: Path) -> None:
+    def kill(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None) -> TrialRecord:
+        if begun is not None:
+            raise Killed
+        return harvested(number, candidate, bench, step)
+
+    monkeypatch.setattr(loop, "run_trial", kill)
+    changes: dict[str, Any] = {"space": {"students": ["convnet"], "prune": {"ratio": 0}}, "trials": {"harvest": 1}}
+    with pytest.raises(Killed):
+        go(4, **changes)
+    monkeypatch.setattr(loop, "run_trial", harvested)
+    records = go(4, **changes).report.records
+    assert (records[0].trained_by, records[1].trained_by) == (None, 0)
+    assert len({record.candidate.key for record in records}) == len(records) == 4
+    assert states(tmp_path) == dict.fromkeys(range(4), "COMPLETE")
