@@ -29,11 +29,11 @@ import search_spaces
 from pipeline import workbench
 from pipeline.config import load_config
 from pipeline.importance import stored_importance
+from pipeline.making import build
 from pipeline.stages._own_bert import own
 from pipeline.stages.distill import distill
 from pipeline.teacher_cache import teacher_targets
 from pipeline.training import logits_of
-from pipeline.trial import build
 from pipeline.workspace import Workspace
 from search_spaces.candidate import Candidate
 

@@ -19,12 +19,13 @@ from pipeline.artifact import OnnxArtifact, sha256_of
 from pipeline.config import SearchConfig
 from pipeline.errors import Failed
 from pipeline.findings import find, write_front
+from pipeline.judging import judge
+from pipeline.phases import Phases
 from pipeline.preflight import whole
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.search import study as studies
 from pipeline.search.loop import Progress
 from pipeline.tracking import Tracker
-from pipeline.trial import Phases, judge
 from pipeline.workbench import Workbench
 from pipeline.workspace import Workspace
 

@@ -25,21 +25,21 @@ def at_an_epoch() -> None:
 
 
 def at_export() -> None:
-    import pipeline.trial as trial
+    import pipeline.making as making
 
-    trial.export = die
+    making.export = die
 
 
 def while_measuring() -> None:
-    import pipeline.trial as trial
+    import pipeline.judging as judging
 
-    usual = trial.device_figures
+    usual = judging.device_figures
 
     def device_figures(*args: Any) -> Any:
         threading.Timer(1.0, die).start()  # the measuring child is alive and timing then
         return usual(*args)
 
-    trial.device_figures = device_figures
+    judging.device_figures = device_figures
 
 
 def between_record_and_tell() -> None:

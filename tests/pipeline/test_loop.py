@@ -12,11 +12,11 @@ import synthetic
 
 from pipeline.cli import run as command_line
 from pipeline.errors import ConfigError, Failed, Refused, Unavailable
+from pipeline.phases import Phases
 from pipeline.progress import Quiet
 from pipeline.record import TrialRecord, read_records
 from pipeline.search import loop
 from pipeline.student_files import SHAPE, WEIGHTS
-from pipeline.trial import Phases
 
 SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
 

@@ -14,11 +14,11 @@ from records_helper import make_record
 from hardware_targets import Unmeasured, host_conditions, host_energy
 from pipeline.cpu_time import cpu_seconds
 from pipeline.own_energy import MJ_PER_KWH, OwnEnergy, over_limit, own_energy, sentences
+from pipeline.phases import Phases
 from pipeline.progress import Quiet
 from pipeline.record import read_json, write_json
 from pipeline.search import loop
 from pipeline.spent import Ledger, kept, read_spent
-from pipeline.trial import Phases
 from pipeline.workspace import Workspace
 
 ROME = {"cpu_vendor": "AuthenticAMD", "cpu_family": 23, "cpu_number": 49}  # 1.69 W per thread

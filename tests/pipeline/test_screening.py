@@ -1,0 +1,119 @@
+"""Untrained twins: measured once per shape and device, refused over a budget before any epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fakes import ScriptedTarget
+from learning_helper import digits
+
+from pipeline.config import TargetConfig
+from pipeline.errors import Refused
+from pipeline.modelled import no_model
+from pipeline.screening import device_key, screen, untrained_figures
+from pipeline.workspace import Workspace
+from search_spaces import load_family
+from search_spaces.candidate import Candidate
+
+FLAT: Mapping[str, Any] = {
+    "student": "convnet",
+    "convnet.resolution": 8,
+    "convnet.stem_stride": 1,
+    "convnet.stages": 2,
+    "convnet.width": 16,
+    "convnet.depth": 1,
+    "convnet.block": "plain",
+    "distill.epochs": 4,
+    "prune.ratio": 0.0,
+    "quantize.scheme": "none",
+}
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return digits(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture
+def bench(task: Any, tmp_path: Path) -> Any:
+    workspace = Workspace(tmp_path, "screened")
+    reference = tmp_path / "reference.onnx"
+    reference.write_bytes(b"the teacher")
+    feeds = task.feeds("validation", {"input_size": 8}, 5)
+    return SimpleNamespace(
+        config=SimpleNamespace(seed=0, budget={"latency_p50_ms": 5.0, "accuracy": 0.9}, target=TargetConfig()),
+        workspace=workspace,
+        task=task,
+        target=ScriptedTarget(latency_ms=4.0, reference_ms=8.0),
+        families={"convnet": load_family("convnet")},
+        input=task.task_input(),
+        reference=SimpleNamespace(path=reference, sha256="a" * 64),
+        chance={"accuracy": 0.1},
+        energy=no_model,
+        teacher_latency_ms=8.0,
+        timing_feeds=lambda _: feeds,
+        preprocessing_ms=lambda _: 0.5,
+        calibration=lambda _: [],
+        example=lambda shape: next(iter(task.batches("validation", task.view(shape)).in_order(1))).inputs,
+    )
+
+
+def candidate(**changes: Any) -> Candidate:
+    return Candidate.of({**FLAT, **changes}, 0)
+
+
+def test_a_known_shape_is_not_measured_again(bench: Any, tmp_path: Path) -> None:
+    first, _ = untrained_figures(candidate(), bench, tmp_path)
+    # other lessons and another seed change no weight's place
+    again, artifact = untrained_figures(Candidate.of({**FLAT, "distill.epochs": 9}, 5), bench, tmp_path)
+    assert again == first and artifact.macs > 0 and artifact.size_bytes > 0
+    assert [verb for verb, _ in bench.target.calls] == ["measure"]
+    assert not list(tmp_path.glob("*untrained*")) and not list(tmp_path.glob("*.part"))
+
+
+def test_what_changes_the_device_figures_changes_the_key(bench: Any) -> None:
+    keys = {
+        device_key(candidate(**changes), bench)
+        for changes in (
+            {},
+            {"convnet.width": 24},
+            {"quantize.scheme": "fp16"},
+            {"prune.ratio": 0.5, "prune.round_to": 8, "prune.criterion": "magnitude", "prune.recovery_epochs": 1},
+        )
+    }
+    assert len(keys) == 4
+    pruned = {"prune.ratio": 0.5, "prune.round_to": 8, "prune.criterion": "taylor", "prune.recovery_epochs": 3}
+    assert device_key(candidate(**pruned), bench) in keys  # which channels go changes weights only
+    bench.target.threads = 2
+    assert device_key(candidate(), bench) not in keys
+    bench.target.threads, bench.reference.sha256 = 1, "b" * 64
+    assert device_key(candidate(), bench) not in keys
+
+
+def test_over_budget_is_refused_with_its_figures_and_unknown_quality(bench: Any, tmp_path: Path) -> None:
+    screen(candidate(), bench, tmp_path)
+    bench.config.budget = {"latency_p50_ms": 2.0, "accuracy": 0.9}
+    with pytest.raises(Refused, match="over budget before training: .*latency_p50_ms") as caught:
+        screen(candidate(), bench, tmp_path)
+    assert caught.value.violations["latency_p50_ms"] == pytest.approx(1.0)
+    assert caught.value.violations["accuracy"] == 0.0 and caught.value.metrics["accuracy"] == 0.1
+    assert [verb for verb, _ in bench.target.calls] == ["measure"]
+
+
+def test_an_unreliable_figure_is_not_kept(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = bench.target.measure
+
+    def disturbed(*args: Any, **kwargs: Any) -> Any:
+        from dataclasses import replace
+
+        found = usual(*args, **kwargs)
+        return replace(found, latency=replace(found.latency, rounds=10, voided_rounds=9, void_reasons={"steal": 9}))
+
+    monkeypatch.setattr(bench.target, "measure", disturbed)
+    for _ in range(2):
+        untrained_figures(candidate(), bench, tmp_path)
+    assert [verb for verb, _ in bench.target.calls] == ["measure", "measure"]
