@@ -97,7 +97,7 @@ def test_what_changes_the_device_figures_changes_the_key(bench: Any) -> None:
 def test_over_budget_is_refused_with_its_figures_and_unknown_quality(bench: Any, tmp_path: Path) -> None:
     screen(candidate(), bench, tmp_path)
     bench.config.budget = {"latency_p50_ms": 2.0, "accuracy": 0.9}
-    with pytest.raises(Refused, match="over budget before training: .*latency_p50_ms") as caught:
+    with pytest.raises(Refused, match=r"over budget before training: .*latency_p50_ms") as caught:
         screen(candidate(), bench, tmp_path)
     assert caught.value.violations["latency_p50_ms"] == pytest.approx(1.0)
     assert caught.value.violations["accuracy"] == 0.0 and caught.value.metrics["accuracy"] == 0.1
@@ -111,7 +111,7 @@ def test_an_unreliable_figure_is_not_kept(bench: Any, tmp_path: Path, monkeypatc
         from dataclasses import replace
 
         found = usual(*args, **kwargs)
-        return replace(found, latency=replace(found.latency, rounds=10, voided_rounds=9, void_reasons={"steal": 9}))
+        return replace(found, latency=replace(found.latency, rounds=10, voided_rounds=9, void_reasons=("steal",)))
 
     monkeypatch.setattr(bench.target, "measure", disturbed)
     for _ in range(2):
