@@ -133,7 +133,7 @@ def measure_energy(
         if len(whole) == plan.quartets:
             break
     if len(reasons) > _MOST_VOID * windows or len(whole) < 2:
-        common = max(set(reasons), key=reasons.count)
+        common = max(reasons, key=reasons.count)  # of equally common ones the first
         return Unmeasured(
             f"{len(reasons)} of {windows} windows of the meter {counter.name} are void, so there is no figure: {common}"
         )

@@ -14,7 +14,7 @@ from pipeline.record import TrialRecord, trial_folder
 from pipeline.student_files import SHAPE, WEIGHTS
 from search_spaces import IDENTITY, SearchSpace
 from search_spaces.candidate import Candidate, Scalar
-from search_spaces.compression import PER_CHANNEL_SCHEMES, TRAINED_SCHEMES
+from search_spaces.compression import TRAINED_SCHEMES, refines
 
 RUNGS = 2  # of the ladder of pruning ratios
 
@@ -82,10 +82,8 @@ def _schemes(candidate: Candidate, space: SearchSpace) -> list[dict[str, Scalar]
     for scheme in others:
         if scheme == candidate.section("quantize").get("scheme") or scheme in TRAINED_SCHEMES:
             continue
-        flat: dict[str, Scalar] = {**plain, "quantize.scheme": scheme}
-        if scheme in PER_CHANNEL_SCHEMES:
-            flat["quantize.per_channel"] = space.quantize["per_channel"].start
-        found.append(flat)
+        finer = {f"quantize.{axis}": of.start for axis, of in space.quantize.items() if refines(axis, scheme)}
+        found.append({**plain, "quantize.scheme": scheme, **finer})
     return found
 
 

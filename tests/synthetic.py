@@ -25,7 +25,7 @@ ROWS = 400
 MOMENT = "2026-11-23T10:00:00+00:00"
 
 
-def config(trials: int, **changes: Any) -> SearchConfig:
+def config(trials: int, /, **changes: Any) -> SearchConfig:
     data = {
         "name": "synthetic",
         "task": {"data": {"source": "sklearn", "name": "digits"}, "size": 16, "channels": 1},

@@ -40,6 +40,7 @@ def bench(config: SearchConfig, workspace: Workspace, target: fakes.ScriptedTarg
         teacher_latency_ms=10.0,
         teacher_metrics={"accuracy": 0.9, "latency_p50_ms": 10.0},
         chance={"accuracy": 0.5},
+        in_full=False,
         energy=energy_model(workspace, target),
         feeds=lambda *_: folder / "rows",
         timing_feeds=lambda _: feeds,

@@ -50,7 +50,7 @@ def test_the_ladder_comes_first_then_8_bits_then_the_rest() -> None:
     found = siblings(plain, space(), 20)
     assert [(flat["prune.ratio"], flat["quantize.scheme"]) for flat in found] == [
         (0.3, "dynamic_int8"),
-        (0.6, "dynamic_int8"),
+        (0.5, "dynamic_int8"),
         (0.0, "static_int8"),
         (0.0, "weight_int8"),
         (0.0, "none"),

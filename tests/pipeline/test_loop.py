@@ -39,8 +39,8 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in):
     monkeypatch.setattr(loop, "write_front", lambda *_: [])  # the pictures have tests of their own
     store_in(tmp_path / "mlruns")
 
-    def run(trials: int, heard: Heard | None = None, **changes: Any) -> loop.SearchResult:
-        settings = synthetic.config(trials, **{"space": SPACE, "recipes": "none", **changes})
+    def run(count: int, /, heard: Heard | None = None, **changes: Any) -> loop.SearchResult:
+        settings = synthetic.config(count, **{"space": SPACE, "recipes": "none", **changes})
         workspace = synthetic.workspace(tmp_path / "mlruns", settings)
         return loop.run_search(settings, workspace, heard or Heard(), prepare=synthetic.bench)
 

@@ -217,7 +217,9 @@ def _bad(case: str, tmp_path: Path) -> dict[str, Any]:
         changes = {"transfer": {"data": {"source": "sklearn", "name": "digits"}}}
     elif case == "same column":
         columns, changes = {"sentence1": columns["text"]}, {
-            "transfer": transfer(tmp_path, text="sentence1", text_pair="sentence1"), "text_pair": "label",
+            "data": {"source": "folder", "path": str(write_texts(tmp_path / "pairs", pairs=True))},
+            "text": "sentence1", "text_pair": "sentence2",
+            "transfer": transfer(tmp_path, text="sentence1", text_pair="sentence1"),
         }  # fmt: skip
     write_columns(tmp_path / "more" / "train.parquet", **columns)
     return changes
