@@ -47,7 +47,7 @@ def energy_comparable(a: TrialRecord, b: TrialRecord) -> bool:
 
 
 def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
-    """Complete, feasible, non-dominated records, the fastest first; of equal points the lowest number stays.
+    """Complete, feasible, non-dominated records, the fastest first; of points equal in everything the first stays.
 
     Records timed on a disturbed machine (`unreliable`) stay off it, unless there is no other.
     """
@@ -164,6 +164,8 @@ def _beaten_rows(costs: Array, energy: NDArray[np.int64], objectives: list[str],
     if "energy_mj" in objectives and len(objectives) < 3:
         at_least &= same
     earlier = np.arange(len(costs))[None, :] < rows[:, None]
+    if "energy_mj" in objectives:
+        earlier &= same  # rows whose energies are not compared may stand for others in turn, until none is left
     return np.asarray((at_least & (~at_most | earlier)).any(axis=1), dtype=bool)
 
 

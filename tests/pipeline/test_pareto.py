@@ -81,6 +81,11 @@ def test_front_takes_complete_and_feasible_records_once_and_orders_by_latency() 
     assert front([], TWO) == []
 
 
+def test_equal_points_of_several_kinds_do_not_remove_each_other() -> None:
+    rows = [(0, 1, 2, "fp16", "measured"), (0, 1, 1, "fp16", "modelled-generic"), (0, 1, 1, "fp16", "measured")]
+    assert on_front(_records(rows), THREE) == {1, 2}
+
+
 records_strategy = st.lists(
     st.tuples(
         st.integers(0, 4), st.integers(1, 5), st.integers(1, 4), st.sampled_from(["none", "fp16"]),
