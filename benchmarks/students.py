@@ -100,7 +100,7 @@ def prepared(file: str, root: Path) -> Any:
         task=task,
         teacher=teacher,
         targets=teacher_targets(teacher, task, workspace.cache),
-        families=workbench.prepare_families(space, teacher),
+        families=workbench.prepare_families(space, teacher.module.model.config),
         input=given,
         importance=lambda: stored_importance(teacher, task, workspace.cache),
         space=search_spaces.load({"preset": "text"}, input=given, augmentations=task.augmentations),
