@@ -183,7 +183,7 @@ def table_row(bench: Any, name: str, flat: Flat, arguments: argparse.Namespace, 
     return row
 
 
-def main() -> None:
+def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file")
     parser.add_argument("table", choices=("inheritance", "recipes"))
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=None)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=None, help="write the table as JSON")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     bench = prepared(arguments.file, arguments.root)
     teacher = bench.targets.logits("validation").argmax(1) == bench.task.labels("validation")
     print(f"teacher: {teacher.mean():.4f} on {len(teacher)} validation rows", flush=True)
@@ -204,7 +204,7 @@ def main() -> None:
         tables[name] = lines
         print(name, *(json.dumps(line) for line in lines), sep="\n", flush=True)
     if arguments.out:
-        told = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
+        told = {key: value for key, value in vars(arguments).items() if key not in ("root", "out")}
         told |= {"teacher": round(float(teacher.mean()), 4), "threads": torch.get_num_threads(), "tables": tables}
         arguments.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 

@@ -1,0 +1,71 @@
+"""The tables over students of texts, made small: a tiny teacher, few rows, one seed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import text_data
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+import students
+
+pytestmark = pytest.mark.timeout(200)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("students")
+    config = {
+        "name": "small",
+        "task": {
+            "kind": "text_classification",
+            "data": {"source": "folder", "path": str(text_data.write_texts(folder / "texts"))},
+            "max_length": 16,
+        },
+        "teacher": {"path": str(text_data.write_tiny_bert(folder / "teacher", layers=3))},
+    }
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def table(file: Path, kind: str, *more: str) -> dict[str, Any]:
+    out = file.parent / f"{kind}.json"
+    common = ["--rows", "0.5", "--epochs", "1", "--layers", "2", "--seeds", "2", "--root", str(file.parent / "mlruns")]
+    students.main([str(file), kind, *common, "--out", str(out), *more])
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def test_every_way_to_inherit_has_a_line(file: Path) -> None:
+    found = table(file, "inheritance")
+    assert len(found["tables"]) == 3
+    for lines in found["tables"].values():
+        assert [line["name"] for line in lines] == list(students.INHERITANCE)
+        assert all(line["interval"][0] <= line["accuracy"] <= line["interval"][1] for line in lines)
+        assert all("behind_the_line_above" in line for line in lines[1:])
+    assert "root" not in found and "out" not in found  # folders of one machine
+
+
+def test_recipes_are_given_about_the_same_time(file: Path) -> None:
+    (lines,) = table(file, "recipes")["tables"].values()
+    assert {line["name"] for line in lines} == set(students.RECIPES)
+    accuracies = [line["accuracy"] for line in lines]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert max(line["rows"] for line in lines) <= 0.5
+
+
+def test_a_difference_is_paired() -> None:
+    right = np.array([[True, False, True, True], [True, False, True, False]])
+    plain = students.Row("b", right, 1.0, 0.5).plain(students.Row("a", right, 1.0, 0.5))
+    assert plain["behind_the_line_above"] == [0.0, 0.0, 0.0]
+    better = students.Row("a", np.ones_like(right), 1.0, 0.5)
+    mean, low, high = students.Row("b", right, 1.0, 0.5).plain(better)["behind_the_line_above"]
+    assert mean == 0.375 and low <= mean <= high
