@@ -1,6 +1,7 @@
 """The latency ratio of one trial to its teacher, measured again and again: how far do the figures scatter?
 
     .venv/bin/python benchmarks/repeat_measure.py --search fashion_mnist --trial 12 --times 10
+    .venv/bin/python benchmarks/repeat_measure.py --search sst2 --trial 8 --times 6 --tier final
 
 Bar: standard deviation of the ratio <= 1.5 % over ten measurements. Run it on a machine that does nothing else.
 """
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--trial", type=int, required=True)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=None, help="of one measurement; default: as the search did")
+    parser.add_argument("--tier", choices=("screen", "trial", "final"), default="trial")
     arguments = parser.parse_args()
     workspace = existing(arguments.root, arguments.search)
     config = config_of(workspace)
@@ -45,6 +47,7 @@ def main() -> None:
             teacher_feeds,
             seed=len(found),
             seconds=arguments.seconds,
+            tier=arguments.tier,
         ).latency
         found.append(measured.ratio)
         print(

@@ -238,7 +238,8 @@ class Tracker:
             last = record.earlier_energy[-1]
             before = last.get("energy") or {}
             tags["energy.rescored"] = f"{last['until']}, {len(record.earlier_energy)}x"
-            tags["energy.before"] = f"{last.get('energy_mj', 0):.4g} mJ, {before.get('kind')}, {before.get('boundary')}"
+            figure = "no figure" if last.get("energy_mj") is None else f"{last['energy_mj']:.4g} mJ"
+            tags["energy.before"] = f"{figure}, {before.get('kind')}, {before.get('boundary')}"
         return {name: value[:4900] for name, value in tags.items() if value != ""}
 
     def _show_front(self, report: FrontReport, files: list[Path]) -> None:
