@@ -119,7 +119,7 @@ def untimed(config: SearchConfig, workspace: Workspace, say: Say) -> Workbench:
         teacher_metrics=task.score(labels, targets.logits("validation")),
         teacher_intervals={},
         teacher_measurement={},
-        chance=task.score(labels, _majority(labels, len(task.classes))),
+        chance=task.score(labels, majority(labels, len(task.classes))),
     )
 
 
@@ -374,13 +374,16 @@ def _same_bank(bank: Bank, bench: Workbench, count: int) -> None:
     if bank.about.exists():
         before = read_json(bank.about)
         changed = [name for name in ("teacher", "task", "members", "threads") if before[name] != about[name]]
-        changed += ["space"] if before["config"]["space"] != about["config"]["space"] else []
+        now = about["config"]
+        changed += ["space"] if before["config"]["space"] != now["space"] else []
+        changed += ["trials.rows"] if before["config"]["trials"]["rows"] != now["trials"]["rows"] else []
         if changed:
             raise SystemExit(f"bank {bank.name} was begun with another {', '.join(changed)}; give another --root")
     write_json(bank.about, about)
 
 
-def _majority(labels: np.ndarray, classes: int) -> np.ndarray:
+def majority(labels: np.ndarray, classes: int) -> np.ndarray:
+    """float32 [N, K] answers that name the commonest class every time."""
     answers = np.zeros((len(labels), classes), dtype=np.float32)
     answers[:, np.bincount(labels, minlength=classes).argmax()] = 1
     return answers
