@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bank import majority
+from bank_training import majority
 from replay import seconds_to
 from replay_search import Mark, Run
 

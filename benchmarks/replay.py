@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from bank import Bank
+from bank_store import Bank
 from replay_bank import Stored, stored
 from replay_rules import beaten_at_rung, dominated, over_budget
 from replay_search import Run, Search, Strategy, best_volume
@@ -118,6 +118,7 @@ def summary(found: Sequence[Run]) -> dict[str, Any]:
         "trials": _round(fmean(len(run.records) for run in found)),
         "trained": _round(fmean(run.trained for run in found)),
         "stopped": _round(fmean(run.stopped for run in found)),
+        "resumed": _round(fmean(run.resumed for run in found)),
         "refused": {name: _round(count / len(found)) for name, count in _summed(r.refused for r in found).items()},
         # of the candidates that full training would have put on the front at their moment, those that a rule kept off
         "wronged_share": {name: _round(count / max(1, count + entered)) for name, count in wronged.items()},

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bank import TEACHER, Bank
 from bank_design import Flat, shape_of, student_of
+from bank_store import TEACHER, Bank
 
 import hardware_targets
 import search_spaces
@@ -43,7 +43,11 @@ class Point:
 
     @property
     def distill_s(self) -> float:
-        return self.curve[-1]["cpu_seconds"] if self.curve else 0.0
+        return self.spent_s(len(self.curve))
+
+    def spent_s(self, epochs: int) -> float:
+        """Of the distillation's first epochs."""
+        return self.curve[epochs - 1]["cpu_seconds"] if epochs else 0.0
 
     @property
     def train_s(self) -> float:

@@ -1,7 +1,7 @@
 """What a search may do beside sampling, each as a small function over what it has seen.
 
 `refuses` functions answer before training, from device figures alone; `stops` functions answer at a rung. Both give the
-violation to tell the sampler, or None to go on.
+violation to tell the sampler, or None to go on. A `resumes` function names the stopped student that goes on by now.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ class Reached:
     """A student that came to a rung: its accuracy there, in the place of its quality, and how long it trains in all."""
 
     record: TrialRecord
+    rung: int
     epochs: int
 
 
 Refuses = Callable[[Point, Sequence[TrialRecord], Stored], Violations | None]
 Stops = Callable[[Reached, Sequence[Reached], Stored], Violations | None]
+# (all that came to each rung, the rung of each candidate that waits by its key, bank) -> the key of one, or None
+Resumes = Callable[[Mapping[int, Sequence[Reached]], Mapping[str, int], Stored], str | None]
 
 
 def over_budget(point: Point, seen: Sequence[TrialRecord], bank: Stored) -> Violations | None:  # noqa: ARG001

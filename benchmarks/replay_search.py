@@ -6,19 +6,19 @@ took when the bank was made, up to the rung where it was stopped; a refusal pays
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import optuna
 from bank_design import recipe_candidates
 from replay_bank import Point, Stored
-from replay_rules import Reached, Refuses, Stops, device_violations
+from replay_rules import Reached, Refuses, Resumes, Stops, Violations, device_violations
 
 from pipeline import budget
 from pipeline.lineage import siblings
 from pipeline.metrics import METRICS
 from pipeline.pareto import front, front_hypervolume
-from pipeline.record import TrialRecord
+from pipeline.record import End, TrialRecord
 from pipeline.search import study as studies
 from search_spaces import IDENTITY
 
@@ -30,8 +30,10 @@ class Strategy:
     sampler: str = "tpe"
     refuses: tuple[Refuses, ...] = ()
     stops: Stops | None = None
+    resumes: Resumes | None = None
     rungs: tuple[int, ...] = ()
     harvest: int = 0
+    choose: Callable[[Search], Point | None] | None = None  # instead of the sampler; None asks the sampler
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Run:
     records: list[TrialRecord] = field(default_factory=list)
     trained: int = 0  # students trained to their end
     stopped: int = 0
+    resumed: int = 0
     refused: dict[str, int] = field(default_factory=dict)  # by rule
     wronged: dict[str, int] = field(default_factory=dict)  # of these, would have come onto the front at that moment
     entered: int = 0  # trained candidates that came onto the front at their moment
@@ -76,25 +79,42 @@ class Search:
         self.tried: set[str] = set()
         self._screened: set[str] = set()
         self._reached: dict[int, list[Reached]] = {rung: [] for rung in strategy.rungs}
+        self._waiting: dict[str, int] = {}  # stopped candidates and the rung where they are
+        self._wronged_stops: set[str] = set()
         self._first = [*bank.identities(), *bank.known(recipe_candidates(bank.space).values())]
         self._train_s = self._wall_s = 0.0
 
     def until(self, *, trials: int | None = None, train_s: float | None = None) -> Run:
         """Go on to so many trials or training-seconds, or until nothing is left."""
         while (trials is None or len(self.run.records) < trials) and (train_s is None or self._train_s < train_s):
-            point = self._next()
+            key = self._goes_on()
+            point = self._next() if key is None else self.bank.points[key]
             if point is None:
                 break
             trial = self._asked(point)
-            record = self._tried(point, trial.number)
+            record = self._tried(point, trial.number, passed=0 if key is None else self._waiting.pop(key))
             self._tell(trial, record)
             self._remember(record)
             self._harvest(point, record)
         return self.run
 
+    def _goes_on(self) -> str | None:
+        """A stopped student that is taken up again."""
+        if not self._waiting or self.strategy.resumes is None:
+            return None
+        key = self.strategy.resumes(self._reached, self._waiting, self.bank)
+        if key is not None:
+            self.run.resumed += 1
+            if key in self._wronged_stops:
+                self._wronged_stops.remove(key)
+                self.run.wronged["stopped"] -= 1
+        return key
+
     def _next(self) -> Point | None:
         if self._first:
             return self._first.pop(0)
+        if self.strategy.choose and (chosen := self.strategy.choose(self)) is not None:
+            return chosen
         trial = self.study.ask()
         proposed = self.space.sample(trial, 0)
         self.study.tell(trial, state=optuna.trial.TrialState.FAIL)  # only asked; what it is met by comes as a trial
@@ -129,21 +149,21 @@ class Search:
     def _genetic(self) -> bool:
         return self.strategy.sampler.startswith("nsga")
 
-    def _tried(self, point: Point, number: int, begun: bool = False, pruned: bool = False) -> TrialRecord:
-        """The way of one candidate; `begun`: its student is trained already, `pruned`: its recovery is done too."""
+    def _tried(self, point: Point, number: int, passed: int = 0, parent: Point | None = None) -> TrialRecord:
+        """The way of one candidate: from the rung that it has `passed`, or with the student that `parent` trained."""
         self.tried.add(point.candidate.key)
         if point.candidate.student != IDENTITY:
-            if (refused := self._refused(point, number)) is not None:
+            if not passed and (refused := self._refused(point, number)) is not None:
                 return refused
-            if not begun and (stopped := self._stopped(point, number)) is not None:
-                return stopped
-            if not begun:
+            if parent is None:
+                if (stopped := self._climbed(point, number, passed)) is not None:
+                    return stopped
                 self.run.trained += 1
-                self._pay(point.distill_s)
-            self._pay(0.0 if pruned else point.recover_s)
+                self._pay(point.distill_s - point.spent_s(passed))
+            again = parent is not None and parent.candidate.section("prune") == point.candidate.section("prune")
+            self._pay(0.0 if again else point.recover_s)
         self._wall_s += point.make_s + self.bank.measure_s
-        violations = budget.violations(self.config.budget, point.metrics)
-        return self._record(point, number, "complete", violations)
+        return self._whole(point, number)
 
     def _refused(self, point: Point, number: int) -> TrialRecord | None:
         for rule in self.strategy.refuses:
@@ -157,23 +177,34 @@ class Search:
                 return self._record(point, number, "refused", violations)
         return None
 
-    def _stopped(self, point: Point, number: int) -> TrialRecord | None:
+    def _climbed(self, point: Point, number: int, passed: int) -> TrialRecord | None:
+        """The record of a student that is stopped at a rung beyond those it has passed."""
         epochs = len(point.curve)
-        for rung in (rung for rung in self.strategy.rungs if rung < epochs):
-            row = point.curve[rung - 1]
-            metrics = {**point.metrics, self.config.task.metric: row["rung_accuracy"]}
-            limits = device_violations(point.metrics, self.bank)
-            own = Reached(self._record(point, number, "complete", limits).with_(metrics=metrics), epochs)
+        for rung in (rung for rung in self.strategy.rungs if passed < rung < epochs):
+            own = self._at(point, number, rung)
             others = list(self._reached[rung])
             self._reached[rung].append(own)
             if self.strategy.stops and (violations := self.strategy.stops(own, others, self.bank)) is not None:
-                self._pay(row["cpu_seconds"])
-                self.run.stopped += 1
-                self.run.wronged["stopped"] = self.run.wronged.get("stopped", 0) + self._enters(
-                    self._whole(point, number)
-                )
-                return self._record(point, number, "refused", {**limits, **violations})
+                self._pay(point.spent_s(rung) - point.spent_s(passed))
+                return self._left(point, number, rung, violations)
         return None
+
+    def _at(self, point: Point, number: int, rung: int) -> Reached:
+        metrics = {**point.metrics, self.config.task.metric: point.curve[rung - 1]["rung_accuracy"]}
+        limits = device_violations(point.metrics, self.bank)
+        record = self._record(point, number, "complete", limits).with_(metrics=metrics, curve=point.curve[:rung])
+        return Reached(record, rung, len(point.curve))
+
+    def _left(self, point: Point, number: int, rung: int, violations: Violations) -> TrialRecord:
+        key = point.candidate.key
+        self._waiting[key] = rung
+        self.run.stopped += 1
+        self.run.wronged.setdefault("stopped", 0)
+        if self._enters(self._whole(point, number)):
+            self._wronged_stops.add(key)
+            self.run.wronged["stopped"] += 1
+        limits = {**device_violations(point.metrics, self.bank), **violations}
+        return self._record(point, number, "refused", limits).with_(curve=point.curve[:rung])
 
     def _harvest(self, parent: Point, record: TrialRecord) -> None:
         """Further candidates that begin with the parent's student, as the product's loop does them."""
@@ -183,8 +214,7 @@ class Search:
         for flat in siblings(parent.candidate, self.space, self.strategy.harvest):
             for point in self.bank.known([flat]):
                 if point.candidate.key not in self.tried:
-                    again = self._pruning(parent) == self._pruning(point)
-                    found = self._tried(point, studies.count(self.study), begun=True, pruned=again)
+                    found = self._tried(point, studies.count(self.study), parent=parent)
                     studies.add(self.study, found, self.config, self.space)
                     self._remember(found)
                     family += [found] if found.end == "complete" else []
@@ -204,18 +234,15 @@ class Search:
         """What full training would have made of it."""
         return self._record(point, number, "complete", budget.violations(self.config.budget, point.metrics))
 
-    def _record(self, point: Point, number: int, end: str, violations: dict[str, float]) -> TrialRecord:
+    def _record(self, point: Point, number: int, end: End, violations: Violations) -> TrialRecord:
         metrics = point.metrics if end == "complete" else {**point.metrics, **self.bank.chance}
-        return TrialRecord(number, point.candidate, end, metrics=metrics, violations=dict(violations),  # type: ignore[arg-type]
-                           measurement=point.measurement)  # fmt: skip
+        curve = point.curve if end == "complete" else ()
+        told = {"metrics": metrics, "violations": dict(violations), "measurement": point.measurement, "curve": curve}
+        return TrialRecord(number, point.candidate, end, **told)
 
     def _pay(self, seconds: float) -> None:
         self._train_s += seconds
         self._wall_s += seconds
-
-    @staticmethod
-    def _pruning(point: Point) -> dict[str, object]:
-        return dict(point.candidate.section("prune"))
 
 
 def volume(records: Sequence[TrialRecord], bank: Stored) -> float:

@@ -21,8 +21,8 @@ from search_spaces.candidate import Candidate
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
-from bank import Bank, shape_key
 from bank_design import members, variants
+from bank_store import Bank, shape_key
 
 INPUT = ImageInput(channels=1, size=16, classes=10)
 TEACHER_MS = 10.0

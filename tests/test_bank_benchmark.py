@@ -19,6 +19,8 @@ from search_spaces.candidate import Candidate
 
 import bank  # isort: skip - synthetic_bank has put benchmarks/ on the path
 import bank_design  # isort: skip
+import bank_store  # isort: skip
+import bank_training  # isort: skip
 
 pytestmark = pytest.mark.timeout(200)
 NAME = "tiny_bank"
@@ -57,7 +59,7 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def members(folder: Path) -> dict[int, dict[str, Any]]:
-    found = bank.Bank(folder / "mlruns", NAME).read_members()
+    found = bank_store.Bank(folder / "mlruns", NAME).read_members()
     return {member["number"]: member for member in found}
 
 
@@ -96,11 +98,11 @@ def test_one_file_is_kept_for_each_shape_and_scheme(trained: Path) -> None:
 
 def test_what_is_there_is_not_trained_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     once: list[int] = []
-    real = bank.trained
-    monkeypatch.setattr(bank, "trained", lambda b, m, w: once.append(m.number) or real(b, m, w))
+    real = bank_training.trained
+    monkeypatch.setattr(bank_training, "trained", lambda b, m, w: once.append(m.number) or real(b, m, w))
     train(folder, "--most", "2")
     assert once == []
-    shutil.rmtree(bank.Bank(folder / "mlruns", NAME).member(1))
+    shutil.rmtree(bank_store.Bank(folder / "mlruns", NAME).member(1))
     train(folder, "--most", "2")
     assert once == [1]
 
@@ -123,8 +125,8 @@ def test_figures_are_taken_once_and_become_a_table(folder: Path, monkeypatch: py
     assert sum(verb == "measure" for verb, _ in device.calls) == 1 + len(files)  # the teacher, then each file once
     table: Any = hardware_targets.load("recorded", table=str(folder / "mlruns/bank" / NAME / "table.yaml"))
     key = members(folder)[0]["variants"][0]["key"]
-    assert table.look_up(key, bank.TEACHER).latency.ratio == pytest.approx(0.2)
-    assert table.look_up(bank.TEACHER, bank.TEACHER).latency.ratio == 1.0
+    assert table.look_up(key, bank_store.TEACHER).latency.ratio == pytest.approx(0.2)
+    assert table.look_up(bank_store.TEACHER, bank_store.TEACHER).latency.ratio == 1.0
 
 
 def test_a_doubtful_figure_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,9 +173,9 @@ def test_another_seed_is_another_design() -> None:
 
 def test_weights_do_not_decide_the_key_of_a_shape() -> None:
     shape, settings = {"layers": 2, "taken": [0, 5]}, {"scheme": "none"}
-    assert bank.shape_key(shape, settings) == bank.shape_key({**shape, "taken": [0, 1]}, settings)
-    assert bank.shape_key(shape, settings) != bank.shape_key({**shape, "layers": 3}, settings)
-    assert bank.shape_key(shape, settings) != bank.shape_key(shape, {"scheme": "fp16"})
+    assert bank_store.shape_key(shape, settings) == bank_store.shape_key({**shape, "taken": [0, 1]}, settings)
+    assert bank_store.shape_key(shape, settings) != bank_store.shape_key({**shape, "layers": 3}, settings)
+    assert bank_store.shape_key(shape, settings) != bank_store.shape_key(shape, {"scheme": "fp16"})
 
 
 def test_the_teachers_own_files_are_there(trained: Path) -> None:

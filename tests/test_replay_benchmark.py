@@ -16,8 +16,9 @@ from pipeline.record import TrialRecord
 from search_spaces import IDENTITY
 from search_spaces.candidate import Candidate
 
-import bank  # isort: skip - synthetic_bank has put benchmarks/ on the path
-import bank_design  # isort: skip
+import bank_design  # isort: skip - synthetic_bank has put benchmarks/ on the path
+import bank_figures  # isort: skip
+import bank_store  # isort: skip
 import replay  # isort: skip
 import replay_bank  # isort: skip
 import replay_rules  # isort: skip
@@ -29,7 +30,7 @@ Make = Callable[..., replay_bank.Stored]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("replay")
-    bank.table(synthetic_bank.write(root), "screen")
+    bank_figures.table(synthetic_bank.write(root), "screen")
     return root
 
 
@@ -37,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(folder: Path) -> Make:
     def stored(**changes: Any) -> replay_bank.Stored:
         settings = synthetic_bank.config(**changes)
-        return replay_bank.stored(bank.Bank(folder, settings.name), settings, synthetic_bank.INPUT)
+        return replay_bank.stored(bank_store.Bank(folder, settings.name), settings, synthetic_bank.INPUT)
 
     return stored
 
@@ -64,6 +65,8 @@ def test_a_bank_is_read_with_its_figures(make: Make) -> None:
     assert point.metrics["speedup"] == pytest.approx(synthetic_bank.TEACHER_MS / point.metrics["latency_p50_ms"])
     assert point.metrics["energy_mj"] > 0 and found.teacher_metrics["latency_p50_ms"] == synthetic_bank.TEACHER_MS
     assert point.train_s == point.curve[-1]["cpu_seconds"] + point.recover_s
+    pruned = next(point for point in found.students() if dict(point.candidate.values)["prune.ratio"] > 0)
+    assert pruned.recover_s == 0.5 * synthetic_bank.size(pruned.candidate.flat())
     assert (found.screen_s, found.measure_s) == (3.5, replay_bank.SESSION_S["trial"])
 
 
@@ -73,7 +76,7 @@ def test_a_candidate_without_figures_is_left_out(folder: Path, tmp_path: Path) -
     described = (folder / "bank/synthetic_bank/table.yaml").read_text()
     (tmp_path / "table.yaml").write_text(described)
     settings = synthetic_bank.config()
-    known = bank.Bank(folder, settings.name)
+    known = bank_store.Bank(folder, settings.name)
     found = replay_bank.stored(known, settings, synthetic_bank.INPUT, tmp_path / "table.yaml")
     assert len(found.points) == 18  # a heading and the teacher
 
@@ -148,6 +151,38 @@ def test_a_stopped_student_pays_up_to_its_rung(make: Make) -> None:
     assert all(r.violations == {"never": 1.0} for r in run.records if r.end == "refused")
 
 
+def test_a_stopped_student_goes_on_where_it_was_left(make: Make) -> None:
+    found = make()
+
+    def once(own: replay_rules.Reached, others: Any, bank: Any) -> dict[str, float] | None:  # noqa: ARG001
+        return {"never": 1.0} if own.rung == 2 else None
+
+    def first(reached: Any, waiting: dict[str, int], bank: Any) -> str | None:  # noqa: ARG001
+        return next(iter(waiting))
+
+    run = Search(found, Strategy("random", stops=once, resumes=first, rungs=(2, 4)), 0).until(trials=8)
+    assert run.stopped == run.resumed == run.trained == 3
+    tried = keys(run)[2:]
+    assert tried[0::2] == tried[1::2]  # each is taken up at once
+    ends = [record.end for record in run.records[2:]]
+    assert ends == ["refused", "complete"] * 3
+    assert run.last.train_s == pytest.approx(sum(found.points[key].train_s for key in tried[0::2]))
+    assert run.wronged == {"stopped": 0}
+
+
+def test_a_chooser_takes_the_place_of_the_sampler(make: Make) -> None:
+    found = make()
+
+    def cheapest(search: Search) -> replay_bank.Point | None:
+        left = [point for key, point in search.bank.points.items() if key not in search.tried]
+        return min(left, key=lambda point: point.train_s) if len(search.run.records) < 10 else None
+
+    run = Search(found, Strategy(choose=cheapest), 0).until(trials=12)
+    chosen = [found.points[key].train_s for key in keys(run)[3:10]]
+    assert chosen == sorted(chosen) and chosen[0] == min(p.train_s for p in found.students())
+    assert len(set(keys(run))) == 12
+
+
 def test_who_is_beaten_by_a_longer_training_is_stopped(make: Make) -> None:
     found = make()
     one, two = (point for point in found.students()[:2])
@@ -155,7 +190,7 @@ def test_who_is_beaten_by_a_longer_training_is_stopped(make: Make) -> None:
     def reached(accuracy: float, ms: float, epochs: int) -> replay_rules.Reached:
         metrics = {**one.metrics, "accuracy": accuracy, "latency_p50_ms": ms, "energy_mj": ms}
         record = TrialRecord(0, two.candidate, "complete", metrics=metrics, measurement=one.measurement)
-        return replay_rules.Reached(record, epochs)
+        return replay_rules.Reached(record, 2, epochs)
 
     own = reached(0.8, 2.0, 8)
     stop = replay_rules.beaten_at_rung
@@ -226,10 +261,10 @@ def test_what_is_certainly_dominated_is_not_trained(make: Make) -> None:
 
 def test_energy_of_a_table_of_watts_is_no_axis_of_its_own(folder: Path, tmp_path: Path) -> None:
     generic = synthetic_bank.write(tmp_path, "modelled-generic")
-    bank.table(generic, "screen")
+    bank_figures.table(generic, "screen")
     settings = synthetic_bank.config()
     poor = replay_bank.stored(generic, settings, synthetic_bank.INPUT)
-    rich = replay_bank.stored(bank.Bank(folder, settings.name), settings, synthetic_bank.INPUT)
+    rich = replay_bank.stored(bank_store.Bank(folder, settings.name), settings, synthetic_bank.INPUT)
     assert best_volume(poor) < best_volume(rich)
 
 
