@@ -215,6 +215,7 @@ class Search:
             for point in self.bank.known([flat]):
                 if point.candidate.key not in self.tried:
                     found = self._tried(point, studies.count(self.study), parent=parent)
+                    found = found.with_(trained_by=record.number)
                     studies.add(self.study, found, self.config, self.space)
                     self._remember(found)
                     family += [found] if found.end == "complete" else []

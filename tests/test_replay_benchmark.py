@@ -209,6 +209,7 @@ def test_harvest_begins_with_a_trained_student(make: Make) -> None:
     assert len({json.dumps(bank_design.student_of(point.candidate.flat())) for point in family}) == 1
     spent = run.marks[place + 3].train_s - (run.marks[place - 1].train_s if place else 0.0)
     assert spent == pytest.approx(family[0].train_s + sum(point.recover_s for point in family[1:]))
+    assert [record.trained_by for record in run.records[place : place + 4]] == [None, *[run.records[place].number] * 3]
     assert family[0].train_s > 0 and max(run.points_per_student) >= 2
     assert len(run.points_per_student) == run.trained < len(run.records)
 
