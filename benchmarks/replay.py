@@ -1,0 +1,209 @@
+"""How many seconds each strategy needs for the front that plain TPE has at the end of its budget, replayed on a bank.
+
+    python benchmarks/replay.py benchmarks/bank_sst2.yaml --seeds 20 --out benchmarks/results/replay_sst2.json
+
+Per seed, plain TPE runs for `--trials`; its target is the volume (`replay_search.volume`) that it has then, and its
+time the moment when it first had it. Every other strategy runs until it has spent as many training-seconds; the figure
+is the sum of its times to the same targets over the sum of plain TPE's, with a bootstrap over seeds (pairs stay
+together). A seed that never gets there counts with all the seconds it was given, so a ratio is then too small by an
+unknown amount: `reached` says how many did. Training-seconds are processor seconds of one thread; wall seconds add what
+export, quantization, scoring and measurement take, not the sampler's own.
+
+All strategies have the same space, recipes, identities, constraints, de-duplication and threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import yaml
+from bank_store import Bank
+from replay_bank import Stored, stored
+from replay_rules import beaten_at_rung, dominated, over_budget
+from replay_search import Run, Search, Strategy, best_volume
+
+from pipeline.config import load_config
+from pipeline.record import read_json, write_json
+from search_spaces import IDENTITY, ImageInput, TaskInput, TextInput
+
+BASE = "tpe"
+DRAWS = 10_000
+SIBLINGS = 4
+EQUAL = 1e-9  # of two volumes
+INPUTS = {"image": ImageInput, "text": TextInput}
+
+
+def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
+    """By name: the baselines, each rule alone, all of them, and all but one."""
+    rules: dict[str, dict[str, Any]] = {
+        "measure": {"refuses": (over_budget,)},
+        "dominated": {"refuses": (dominated,)},
+        "rungs": {"stops": beaten_at_rung, "rungs": rungs},
+        "harvest": {"harvest": SIBLINGS},
+    }
+    found = {BASE: Strategy(), "nsga2": Strategy("nsga2"), "random": Strategy("random")}
+    found |= {f"tpe + {name}": _with([rule]) for name, rule in rules.items()}
+    found["all"] = _with(rules.values())
+    return found | {
+        f"all - {left}": _with(rule for name, rule in rules.items() if name != left) for left in rules
+    }  # fmt: skip
+
+
+def _with(rules: Any) -> Strategy:
+    merged: dict[str, Any] = {}
+    for rule in rules:
+        for name, value in rule.items():
+            merged[name] = (*merged.get(name, ()), *value) if name == "refuses" else value
+    return Strategy(**merged)
+
+
+def rungs_of(bank: Stored) -> tuple[int, ...]:
+    """Half of the shortest training of the space and all of it."""
+    shortest = min(int(value) for value in bank.space.distill["epochs"].values() or ())
+    return tuple(dict.fromkeys((max(1, shortest // 2), shortest)))
+
+
+def runs(bank: Stored, strategy: Strategy, seeds: int, trials: int, budgets_s: Sequence[float] | None) -> list[Run]:
+    """One run for each seed: of so many trials, or of the training-seconds that are given for it."""
+    if budgets_s is None:
+        return [Search(bank, strategy, seed).until(trials=trials) for seed in range(seeds)]
+    return [Search(bank, strategy, seed).until(train_s=budget) for seed, budget in enumerate(budgets_s)]
+
+
+def compared(base: Sequence[Run], other: Sequence[Run]) -> dict[str, Any]:
+    """Figures of a strategy beside plain TPE's, seed by seed."""
+    targets = [run.last.volume for run in base]
+    found: dict[str, Any] = {}
+    for axis in ("train_s", "wall_s"):
+        times = [seconds_to(run, target, axis) for run, target in zip(other, targets, strict=True)]
+        own = [seconds_to(run, target, axis) for run, target in zip(base, targets, strict=True)]
+        found[f"{axis}_ratio"] = ratio([time for time, _ in times], [time for time, _ in own])
+        found["reached"] = sum(there for _, there in times)
+    found["volume_at_equal_training"] = ratio([run.last.volume for run in other], targets)
+    return {**found, **summary(other)}
+
+
+def seconds_to(run: Run, volume: float, axis: str) -> tuple[float, bool]:
+    """When a run first had a volume, and whether it ever had; its last moment if not."""
+    for mark in run.marks:
+        if mark.volume >= volume - EQUAL:
+            return getattr(mark, axis), True
+    return getattr(run.last, axis), False
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> dict[str, float]:
+    """Sum over sum, with the percentile interval of a bootstrap over seeds."""
+    pairs = np.array([ours, theirs], dtype=float)
+    drawn = np.random.default_rng(seed).integers(0, pairs.shape[1], (DRAWS, pairs.shape[1]))
+    sums = pairs[:, drawn].sum(-1)
+    low, high = np.quantile(sums[0] / sums[1], [0.025, 0.975])
+    return {"value": _round(pairs[0].sum() / pairs[1].sum()), "low": _round(low), "high": _round(high)}
+
+
+def summary(found: Sequence[Run]) -> dict[str, Any]:
+    """Means over seeds of what a strategy did."""
+    wronged, entered = _summed(run.wronged for run in found), sum(run.entered for run in found)
+    points = [count for run in found for count in run.points_per_student]
+    return {
+        "volume": _round(fmean(run.last.volume for run in found)),
+        "train_s": _round(fmean(run.last.train_s for run in found)),
+        "wall_s": _round(fmean(run.last.wall_s for run in found)),
+        "volume_per_1000_train_s": _round(1000 * fmean(run.last.volume / max(run.last.train_s, 1.0) for run in found)),
+        "trials": _round(fmean(len(run.records) for run in found)),
+        "trained": _round(fmean(run.trained for run in found)),
+        "stopped": _round(fmean(run.stopped for run in found)),
+        "resumed": _round(fmean(run.resumed for run in found)),
+        "refused": {name: _round(count / len(found)) for name, count in _summed(r.refused for r in found).items()},
+        # of the candidates that full training would have put on the front at their moment, those that a rule kept off
+        "wronged_share": {name: _round(count / max(1, count + entered)) for name, count in wronged.items()},
+        "points_per_trained_student": _round(fmean(points)) if points else None,
+    }
+
+
+def _summed(counts: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for count in counts:
+        for name, value in count.items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def replayed(bank: Stored, names: Sequence[str], seeds: int, trials: int) -> dict[str, Any]:
+    """The figures of every strategy that is named, plain TPE always among them."""
+    known = strategies(rungs_of(bank))
+    base = runs(bank, known[BASE], seeds, trials, None)
+    budgets_s = [run.last.train_s for run in base]
+    found = {BASE: compared(base, base)}
+    print(f"{BASE}: {json.dumps(found[BASE])}", flush=True)
+    for name in names:
+        if name != BASE:
+            found[name] = compared(base, runs(bank, known[name], seeds, trials, budgets_s))
+            print(f"{name}: {json.dumps(found[name])}", flush=True)
+    return found
+
+
+def about(bank: Stored, table: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the figures rest on."""
+    students = {point.candidate.values: 0 for point in bank.points.values()}
+    return {
+        "search": bank.config.name,
+        "students": len({_training(values) for values in students if dict(values)["student"] != IDENTITY}),
+        "candidates": len(bank.points),
+        "figures": yaml.safe_load(table.read_text(encoding="utf-8"))["source"],
+        "objectives": bank.config.objectives,
+        "budget": bank.config.budget,
+        "reference_point": "chance accuracy at the teacher's latency and energy",
+        "rungs": rungs_of(bank),
+        "seeds": arguments.seeds,
+        "trials_of_plain_tpe": arguments.trials,
+        "seconds_of_a_measurement": {"screen": bank.screen_s, "trial": bank.measure_s},
+        "volume_of_the_whole_bank": _round(best_volume(bank)),
+    }
+
+
+def _training(values: Sequence[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    return tuple(pair for pair in values if not pair[0].startswith(("prune.", "quantize.")))
+
+
+def input_of(plain: Mapping[str, Any]) -> TaskInput:
+    kind = INPUTS[plain["kind"]]
+    given: TaskInput = kind(**{name: value for name, value in plain.items() if name != "kind"})
+    return given
+
+
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--root", type=Path, default=Path("mlruns"))
+    parser.add_argument("--table", type=Path, default=None, help="other device figures than the bank's own")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=40, help="plain TPE's budget")
+    parser.add_argument("--strategies", nargs="+", default=None, help="by name; all without it")
+    parser.add_argument("--budget", action="append", default=[], metavar="METRIC=LIMIT", help="instead of the file's")
+    parser.add_argument("--out", type=Path, default=None, help="write the figures as JSON")
+    arguments = parser.parse_args(given)
+    limits = {name: float(value) for name, value in (pair.split("=", 1) for pair in arguments.budget)}
+    config = load_config(arguments.file, {"budget": limits or None})
+    bank_folder = Bank(arguments.root, config.name)
+    table = arguments.table or bank_folder.folder / "table.yaml"
+    bank = stored(bank_folder, config, input_of(read_json(bank_folder.about)["input"]), table)
+    told = about(bank, table, arguments)
+    print(json.dumps(told), flush=True)
+    names = arguments.strategies or list(strategies(()))
+    found = {**told, "strategies": replayed(bank, names, arguments.seeds, arguments.trials)}
+    if arguments.out:
+        write_json(arguments.out, found)
+
+
+if __name__ == "__main__":
+    main()

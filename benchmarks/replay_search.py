@@ -1,0 +1,265 @@
+"""A simulated search over a bank: the product's order, study and constraints, with stored outcomes and stored costs.
+
+Identities first, then the recipes, then the sampler; no candidate twice. A trial pays the seconds that its training
+took when the bank was made, up to the rung where it was stopped; a refusal pays for its measurement only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import optuna
+from bank_design import recipe_candidates
+from replay_bank import Point, Stored
+from replay_rules import Reached, Refuses, Resumes, Stops, Violations, device_violations
+
+from pipeline import budget
+from pipeline.lineage import siblings
+from pipeline.metrics import METRICS
+from pipeline.pareto import front, front_hypervolume
+from pipeline.record import End, TrialRecord
+from pipeline.search import study as studies
+from search_spaces import IDENTITY
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A sampler and the rules beside it."""
+
+    sampler: str = "tpe"
+    refuses: tuple[Refuses, ...] = ()
+    stops: Stops | None = None
+    resumes: Resumes | None = None
+    rungs: tuple[int, ...] = ()
+    harvest: int = 0
+    choose: Callable[[Search], Point | None] | None = None  # instead of the sampler; None asks the sampler
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a search stood after a trial: seconds since its beginning, and the volume of its front."""
+
+    train_s: float
+    wall_s: float
+    volume: float
+
+
+@dataclass
+class Run:
+    """What came of a simulated search."""
+
+    marks: list[Mark] = field(default_factory=list)
+    records: list[TrialRecord] = field(default_factory=list)
+    trained: int = 0  # students trained to their end
+    stopped: int = 0
+    resumed: int = 0
+    refused: dict[str, int] = field(default_factory=dict)  # by rule
+    wronged: dict[str, int] = field(default_factory=dict)  # of these, would have come onto the front at that moment
+    entered: int = 0  # trained candidates that came onto the front at their moment
+    points_per_student: list[int] = field(default_factory=list)  # mutually non-dominated, of one training
+
+    @property
+    def last(self) -> Mark:
+        return self.marks[-1]
+
+
+class Search:
+    """The state of a simulated search."""
+
+    def __init__(self, bank: Stored, strategy: Strategy, seed: int) -> None:
+        self.bank, self.strategy = bank, strategy
+        self.config = bank.config.model_copy(
+            update={"sampler": bank.config.sampler.model_copy(update={"name": strategy.sampler}), "seed": seed}
+        )
+        self.space = bank.space.trained()
+        directions = [METRICS[name].direction for name in self.config.objectives]
+        self.study = optuna.create_study(directions=directions, sampler=studies.make_sampler(self.config, seed))
+        self.run = Run()
+        self.tried: set[str] = set()
+        self._screened: set[str] = set()
+        self._reached: dict[int, list[Reached]] = {rung: [] for rung in strategy.rungs}
+        self._waiting: dict[str, int] = {}  # stopped candidates and the rung where they are
+        self._wronged_stops: set[str] = set()
+        self._first = [*bank.identities(), *bank.known(recipe_candidates(bank.space).values())]
+        self._train_s = self._wall_s = 0.0
+
+    def until(self, *, trials: int | None = None, train_s: float | None = None) -> Run:
+        """Go on to so many trials or training-seconds, or until nothing is left."""
+        while (trials is None or len(self.run.records) < trials) and (train_s is None or self._train_s < train_s):
+            key = self._goes_on()
+            point = self._next() if key is None else self.bank.points[key]
+            if point is None:
+                break
+            trial = self._asked(point)
+            record = self._tried(point, trial.number, passed=0 if key is None else self._waiting.pop(key))
+            self._tell(trial, record)
+            self._remember(record)
+            self._harvest(point, record)
+        return self.run
+
+    def _goes_on(self) -> str | None:
+        """A stopped student that is taken up again."""
+        if not self._waiting or self.strategy.resumes is None:
+            return None
+        key = self.strategy.resumes(self._reached, self._waiting, self.bank)
+        if key is not None:
+            self.run.resumed += 1
+            if key in self._wronged_stops:
+                self._wronged_stops.remove(key)
+                self.run.wronged["stopped"] -= 1
+        return key
+
+    def _next(self) -> Point | None:
+        if self._first:
+            return self._first.pop(0)
+        if self.strategy.choose and (chosen := self.strategy.choose(self)) is not None:
+            return chosen
+        trial = self.study.ask()
+        proposed = self.space.sample(trial, 0)
+        self.study.tell(trial, state=optuna.trial.TrialState.FAIL)  # only asked; what it is met by comes as a trial
+        return self.bank.nearest(proposed, self.tried)
+
+    def _asked(self, point: Point) -> optuna.Trial:
+        """A trial of the study with the point's own parameters; an identity has none there."""
+        flat = point.candidate.flat()
+        if point.candidate.student == IDENTITY:
+            return self.study.ask()
+        params = self.space.params_of(flat)
+        if isinstance(params, str):
+            raise SystemExit(f"the space of {self.config.name} does not hold a student of its bank: {params}")
+        self.study.enqueue_trial(params)
+        trial = self.study.ask()
+        if self._genetic:
+            # It numbers its generations while it samples, and what is enqueued is not sampled.
+            _ = trial.relative_params
+        if self.space.sample(trial, 0).key != point.candidate.key:
+            raise SystemExit(f"{flat} was asked for and something else was sampled; the bank is of another space")
+        return trial
+
+    def _tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        """A genetic sampler is not told of identities: without parameters, they leave none that all trials share, and
+        only shared ones are crossed over."""
+        if record.candidate.student == IDENTITY and self._genetic:
+            self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            studies.tell(self.study, trial, record, self.config)
+
+    @property
+    def _genetic(self) -> bool:
+        return self.strategy.sampler.startswith("nsga")
+
+    def _tried(self, point: Point, number: int, passed: int = 0, parent: Point | None = None) -> TrialRecord:
+        """The way of one candidate: from the rung that it has `passed`, or with the student that `parent` trained."""
+        self.tried.add(point.candidate.key)
+        if point.candidate.student != IDENTITY:
+            if not passed and (refused := self._refused(point, number)) is not None:
+                return refused
+            if parent is None:
+                if (stopped := self._climbed(point, number, passed)) is not None:
+                    return stopped
+                self.run.trained += 1
+                self._pay(point.distill_s - point.spent_s(passed))
+            again = parent is not None and parent.candidate.section("prune") == point.candidate.section("prune")
+            self._pay(0.0 if again else point.recover_s)
+        self._wall_s += point.make_s + self.bank.measure_s
+        return self._whole(point, number)
+
+    def _refused(self, point: Point, number: int) -> TrialRecord | None:
+        for rule in self.strategy.refuses:
+            if point.file not in self._screened:
+                self._screened.add(point.file)  # the product keeps the figures of a shape
+                self._wall_s += self.bank.screen_s
+            if (violations := rule(point, self.run.records, self.bank)) is not None:
+                name = rule.__name__
+                self.run.refused[name] = self.run.refused.get(name, 0) + 1
+                self.run.wronged[name] = self.run.wronged.get(name, 0) + self._enters(self._whole(point, number))
+                return self._record(point, number, "refused", violations)
+        return None
+
+    def _climbed(self, point: Point, number: int, passed: int) -> TrialRecord | None:
+        """The record of a student that is stopped at a rung beyond those it has passed."""
+        epochs = len(point.curve)
+        for rung in (rung for rung in self.strategy.rungs if passed < rung < epochs):
+            own = self._at(point, number, rung)
+            others = list(self._reached[rung])
+            self._reached[rung].append(own)
+            if self.strategy.stops and (violations := self.strategy.stops(own, others, self.bank)) is not None:
+                self._pay(point.spent_s(rung) - point.spent_s(passed))
+                return self._left(point, number, rung, violations)
+        return None
+
+    def _at(self, point: Point, number: int, rung: int) -> Reached:
+        metrics = {**point.metrics, self.config.task.metric: point.curve[rung - 1]["rung_accuracy"]}
+        limits = device_violations(point.metrics, self.bank)
+        record = self._record(point, number, "complete", limits).with_(metrics=metrics, curve=point.curve[:rung])
+        return Reached(record, rung, len(point.curve))
+
+    def _left(self, point: Point, number: int, rung: int, violations: Violations) -> TrialRecord:
+        key = point.candidate.key
+        self._waiting[key] = rung
+        self.run.stopped += 1
+        self.run.wronged.setdefault("stopped", 0)
+        if self._enters(self._whole(point, number)):
+            self._wronged_stops.add(key)
+            self.run.wronged["stopped"] += 1
+        limits = {**device_violations(point.metrics, self.bank), **violations}
+        return self._record(point, number, "refused", limits).with_(curve=point.curve[:rung])
+
+    def _harvest(self, parent: Point, record: TrialRecord) -> None:
+        """Further candidates that begin with the parent's student, as the product's loop does them."""
+        if record.end != "complete" or parent.candidate.student == IDENTITY:
+            return
+        family = [record]
+        for flat in siblings(parent.candidate, self.space, self.strategy.harvest):
+            for point in self.bank.known([flat]):
+                if point.candidate.key not in self.tried:
+                    found = self._tried(point, studies.count(self.study), parent=parent)
+                    found = found.with_(trained_by=record.number)
+                    studies.add(self.study, found, self.config, self.space)
+                    self._remember(found)
+                    family += [found] if found.end == "complete" else []
+        self.run.points_per_student.append(len(front(family, self.config.objectives)))
+
+    def _remember(self, record: TrialRecord) -> None:
+        self.run.entered += self._enters(record) and record.candidate.student != IDENTITY
+        self.run.records.append(record)
+        self.run.marks.append(Mark(self._train_s, self._wall_s, volume(self.run.records, self.bank)))
+
+    def _enters(self, record: TrialRecord) -> bool:
+        """Whether a candidate comes onto the front as it is now."""
+        objectives = self.config.objectives
+        return record.feasible and any(one is record for one in front([*self.run.records, record], objectives))
+
+    def _whole(self, point: Point, number: int) -> TrialRecord:
+        """What full training would have made of it."""
+        return self._record(point, number, "complete", budget.violations(self.config.budget, point.metrics))
+
+    def _record(self, point: Point, number: int, end: End, violations: Violations) -> TrialRecord:
+        metrics = point.metrics if end == "complete" else {**point.metrics, **self.bank.chance}
+        curve = point.curve if end == "complete" else ()
+        told = {"metrics": metrics, "violations": dict(violations), "measurement": point.measurement, "curve": curve}
+        return TrialRecord(number, point.candidate, end, **told)
+
+    def _pay(self, seconds: float) -> None:
+        self._train_s += seconds
+        self._wall_s += seconds
+
+
+def volume(records: Sequence[TrialRecord], bank: Stored) -> float:
+    """The front's volume: accuracy from chance to the teacher, costs as log2 of the teacher's over the model's.
+
+    The reference point is chance at the teacher's cost, the same for every run. Energy counts where the product may
+    rank it (`pipeline.pareto`): figures of kind modelled-generic are no axis of their own.
+    """
+    return front_hypervolume(records, bank.config.objectives, bank.teacher_metrics, bank.chance)
+
+
+def best_volume(bank: Stored) -> float:
+    """Of everything in the bank."""
+    every = [
+        TrialRecord(number, point.candidate, "complete", metrics=point.metrics, measurement=point.measurement,
+                    violations=budget.violations(bank.config.budget, point.metrics))
+        for number, point in enumerate(bank.points.values())
+    ]  # fmt: skip
+    return volume(every, bank)
