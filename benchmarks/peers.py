@@ -68,7 +68,8 @@ def make(arguments: argparse.Namespace) -> None:
     for maker in [item for tool in (peers_olive, peers_nncf) for item in tool.makers(given)]:
         if maker.name in done or not maker.name.startswith(tuple(arguments.only or [""])):
             continue
-        done[maker.name] = _made(maker, arguments.work.resolve() / "points" / maker.name)
+        told = _made(maker, arguments.work.resolve() / "points" / maker.name)
+        done[maker.name] = _without_paths(told, [*given.paths, ("WORK", arguments.work.resolve())])
         print(maker.name, done[maker.name].get("failed") or done[maker.name]["files"], flush=True)
         made.write_text(_json(done), encoding="utf-8")
 
@@ -90,6 +91,14 @@ def _made(maker: Any, folder: Path) -> dict[str, Any]:
     )
     told = {"how": maker.how, "seconds": round(time.monotonic() - begin, 1), "files": files}
     return told | ({"note": note} if note else {}) | ({"failed": failed} if failed else {})
+
+
+def _without_paths(told: dict[str, Any], named: list[tuple[str, Path]]) -> dict[str, Any]:
+    """Where things lie on this machine is nobody's business: names in the place of folders, in commands and faults."""
+    text = json.dumps(told)
+    for name, path in named:
+        text = text.replace(str(path), name)
+    return dict(json.loads(text))
 
 
 def _json(found: Any) -> str:

@@ -35,6 +35,12 @@ class Given:
     max_length: int
     samples: int  # of Olive's search
 
+    @property
+    def paths(self) -> list[tuple[str, Path]]:
+        """What stands for them in words, the longest paths first."""
+        known = [("TEACHER", self.teacher), ("MODEL.onnx", self.model), ("DATA", self.data)]
+        return sorted(known, key=lambda pair: -len(str(pair[1])))
+
 
 @dataclass(frozen=True)
 class Maker:

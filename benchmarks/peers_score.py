@@ -113,24 +113,27 @@ class Scores:
             print(f"{file.name}: {np.mean(np.array(found) == self.labels):.4f}", flush=True)
 
     def time(self, seconds: float) -> None:
-        """Each file that answers, in random order so that no side has the better hour."""
+        """Each file that answers, in random order so that no side has the better hour; unreliable figures again."""
         left = [file for file in self.files if self._kept("answers", file, ".npy").exists()]
         target = hardware_targets.load("local_cpu", threads=1, runtime="by_suffix")
         theirs = self._feeds_for(target, self.reference)
         for file in random.Random(0).sample(left, len(left)):
-            kept = self._kept("latency", file, ".json")
-            if kept.exists():
+            if (known := self._latency(file)) and not known["latency"]["unreliable"]:
                 continue
-            feeds = self._feeds_for(target, file.path)
-            found = target.measure(file.path, feeds, self.reference, theirs, seed=0, seconds=seconds, tier="final")
-            kept.write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
-            print(f"{file.name}: {1 / found.latency.ratio:.3g}x, {' '.join(found.warnings)}", flush=True)
+            try:
+                feeds = self._feeds_for(target, file.path)
+                found = target.measure(file.path, feeds, self.reference, theirs, seed=0, seconds=seconds, tier="final")
+            except hardware_targets.TargetError as error:  # the same command tries again
+                print(f"{file.name} is not timed: {error}", flush=True)
+                continue
+            self._kept("latency", file, ".json").write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
+            print(f"{file.name}: {1 / found.latency.ratio:.3g}x {'; '.join(found.warnings)}", flush=True)
 
     def _feeds_for(self, target: hardware_targets.HardwareTarget, model: Path) -> Path:
         """The timed inputs with what this file asks for beside the ids."""
         names = [item.name for item in target.inputs(model)]
         folder = self.work / "feeds" / "-".join(names)
-        if not folder.exists():
+        if not (folder / "feeds.json").exists():  # written last
             rows = hardware_targets.load_feeds(self._feeds or self._timed())
             hardware_targets.save_feeds(folder, (narrowed(widened(row["input_ids"]), names) for row in rows))
         return folder
@@ -152,21 +155,18 @@ class Scores:
         points = {side: [point for file in self.files if (point := self._point(file, side))] for side in SIDES}
         refused = {file.name: kept.read_text("utf-8") for file in self.files if (kept := self._refused(file)).exists()}
         failed = {name: told["failed"] for name, told in self.made.items() if "failed" in told}
-        conditions = [self._latency(file)["conditions"] for file in self.files if self._latency(file)]
+        timed = [(file, told) for file in self.files if (told := self._latency(file))]
         return {
             "rows": len(self.labels),
             "teacher": [peers_table.plain(point, self.labels) for point in points[TEACHER]],
             "ours": [peers_table.plain(point, self.labels) for point in points["ours"]],
             "theirs": peers_table.rows(points["theirs"], points["ours"], self.labels),
-            "made": {
-                name: {key: told[key] for key in ("how", "note") if key in told} for name, told in self.made.items()
-            },
+            "made": {name: {key: told.get(key) for key in ("how", "note")} for name, told in self.made.items()},
             "failed": failed,
             "refused": refused,
-            "warnings": {
-                f.name: told["warnings"] for f in self.files if (told := self._latency(f)) and told["warnings"]
-            },
-            "conditions": conditions[0] if conditions else None,
+            "unreliable": [file.name for file, told in timed if told["latency"]["unreliable"]],
+            "warnings": {file.name: told["warnings"] for file, told in timed if told["warnings"]},
+            "conditions": timed[0][1]["conditions"] if timed else None,
         }
 
     def lines(self, found: dict[str, Any]) -> list[str]:
@@ -175,7 +175,9 @@ class Scores:
         verdicts = [row["verdict"] for row in found["theirs"] if row.get("verdict")]
         told = ", ".join(f"{verdicts.count(word)} {word}" for word in peers_table.ORDER)
         none = [f"- {name}: {why}" for kind in ("failed", "refused") for name, why in found[kind].items()]
-        return [*peers_table.lines(ours), "", *peers_table.lines(found["theirs"]), "", told, "", "No point:", *none]
+        doubt = [f"Unreliable, to be timed again: {', '.join(found['unreliable'])}"] if found["unreliable"] else []
+        tables = [*peers_table.lines(ours), "", *peers_table.lines(found["theirs"])]
+        return [*tables, "", told, *doubt, "", "No point:", *none]
 
     def _point(self, file: File, side: str) -> peers_table.Point | None:
         kept = self._kept("answers", file, ".npy")

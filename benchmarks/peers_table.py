@@ -92,8 +92,9 @@ def _beaten(point: Point, ours: Sequence[Point], labels: np.ndarray) -> dict[str
 
 def lines(found: Sequence[dict[str, Any]]) -> list[str]:
     """The rows as a Markdown table."""
-    head = [f"| {' | '.join(HEAD)} |", f"|{' --- |' * len(HEAD)}"]
-    return head + [f"| {' | '.join(_cells(row))} |" for row in found]
+    names = HEAD if any("verdict" in row for row in found) else HEAD[:4]
+    head = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
+    return head + [f"| {' | '.join(_cells(row)[: len(names)])} |" for row in found]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ import peers
 import peers_score
 import peers_table
 from peers_table import Point
+
+import hardware_targets
 
 LABELS = np.array([0, 1] * 50)
 
@@ -126,12 +129,53 @@ def test_timed_figures_enter_the_table(laid_out: dict[str, Path]) -> None:
     scores = peers_score.Scores(*(laid_out[key] for key in ("work", "teacher", "search", "data")))
     for file, wrong, ratio in zip(scores.files, (0, 2, 2, 4, 4), (1, 0.1, 0.4, 0.4, 0.05), strict=True):
         np.save(scores.work / "answers" / f"{file.key}.npy", point("", wrong, None).answers)
-        latency = {"ratio": ratio, "ratio_low": ratio * 0.99, "ratio_high": ratio * 1.01}
+        latency = {
+            "ratio": ratio,
+            "ratio_low": ratio * 0.99,
+            "ratio_high": ratio * 1.01,
+            "unreliable": file.name == "a",
+        }
         told = {"latency": latency, "warnings": [], "conditions": {"threads": 1}}
         write(scores.work / "latency" / f"{file.key}.json", told)
     found = scores.report()
     assert {row["name"]: row["verdict"] for row in found["theirs"]} == {"a": "dominated", "b 00": "stands"}
-    assert "1 dominated, 0 tied, 1 stands" in scores.lines(found)
+    assert {"1 dominated, 0 tied, 1 stands", "Unreliable, to be timed again: a"} <= set(scores.lines(found))
+
+
+class Device:
+    """Measures what it is asked to, but for one file; notes what it was asked."""
+
+    def __init__(self, away: Path | None = None) -> None:
+        self.away, self.asked = away, list[Path]()
+
+    def inputs(self, _model: Path) -> tuple[hardware_targets.Input, ...]:
+        return (hardware_targets.Input("input_ids", "int64", (1, None)),)
+
+    def measure(self, model: Path, feeds: Path, *_: Any, tier: str, **__: Any) -> Any:
+        assert tier == "final" and len(hardware_targets.load_feeds(feeds)) == 3
+        self.asked.append(model)
+        if model == self.away:
+            raise hardware_targets.DeviceFailure("the device went away")
+        told = {"ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.6, "unreliable": model.parent.name == "00005"}
+        plain = {"latency": told, "warnings": [], "conditions": {}}
+        return SimpleNamespace(latency=SimpleNamespace(ratio=0.5), warnings=(), to_json=lambda: plain)
+
+
+def test_timing_goes_on_where_it_was_stopped(laid_out: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = peers_score.Scores(*(laid_out[key] for key in ("work", "teacher", "search", "data")))
+    cache = laid_out["search"].parent.parent / "cache" / "feeds"
+    ids = scores.rows[0][0]["input_ids"]
+    hardware_targets.save_feeds(cache / "validation-16-3-another", [{"input_ids": ids + 1}] * 3)
+    hardware_targets.save_feeds(cache / "validation-16-3-this", [{"input_ids": ids}] * 3)
+    for file in scores.files[:-1]:  # the last one was refused
+        np.save(scores.work / "answers" / f"{file.key}.npy", LABELS)
+    device = Device(away=scores.files[0].path)
+    monkeypatch.setattr(hardware_targets, "load", lambda *_, **__: device)
+    scores.time(1.0)
+    assert sorted(device.asked) == sorted(file.path for file in scores.files[:-1])
+    device.away, device.asked = None, []
+    scores.time(1.0)
+    assert sorted(path.parent.name for path in device.asked) == ["00005", "teacher"]  # unreliable, and not timed
 
 
 def test_a_search_that_is_not_there_is_a_sentence(laid_out: dict[str, Path]) -> None:
