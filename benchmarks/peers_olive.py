@@ -58,8 +58,8 @@ def makers(given: Given) -> Iterator[Maker]:
     for name, passes in _workflows(given).items():
         told = " + ".join(_told(item) for item in passes.values())
         yield Maker(f"olive-{name}", told, partial(_workflow, given, passes))
-    for name, (told, whole) in _searches(given).items():
-        yield Maker(f"olive-{name}", told, partial(_search, given, whole))
+    for name, (told, whole, rows) in _searches(given).items():
+        yield Maker(f"olive-{name}", told, partial(_search, given, whole, rows))
 
 
 def _verbs(given: Given) -> dict[str, list[str]]:
@@ -139,6 +139,7 @@ def _config(given: Given, passes: dict[str, Any], folder: Path) -> dict[str, Any
         "target": "local",
         "data_configs": [
             _rows(given, "calibration", "train", count=200),
+            _rows(given, "calibration_padded", "train", count=200, padded=True),
             _rows(given, "held_out", "validation"),
             _rows(given, "median", "validation", middle=True),
         ],
@@ -161,18 +162,19 @@ def _rows(given: Given, name: str, split: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def _searches(given: Given) -> dict[str, tuple[str, bool]]:
-    """What is said of a search, and whether it runs over all passes or over the last one."""
+def _searches(given: Given) -> dict[str, tuple[str, bool, str]]:
+    """What is said of a search, whether it runs over all passes or over the last one, and how it is calibrated."""
     told = f"tpe, {given.samples} steps, OnnxQuantization's own search space"
     return {
-        "search-joint": (f"its search over conversion, fusion and quantization: {told}", True),
-        "search": (f"its search over quantization of the fused file: {told}", False),
+        "search-joint": (f"its search over conversion, fusion and quantization: {told}", True, "calibration"),
+        "search": (f"its search over quantization of the fused file: {told}", False, "calibration"),
+        "search-padded": (f"the same, calibrated on padded rows: {told}", False, "calibration_padded"),
     }
 
 
-def _search(given: Given, whole: bool, folder: Path) -> str:
+def _search(given: Given, whole: bool, rows: str, folder: Path) -> str:
     """By measured accuracy (first) and latency; every candidate is kept. Says how many steps gave none."""
-    step = {"quantization": {"type": "OnnxQuantization", "data_config": "calibration"}}
+    step = {"quantization": {"type": "OnnxQuantization", "data_config": rows}}
     more: dict[str, Any] = {
         "evaluators": {"both": _evaluator()},
         "evaluator": "both",

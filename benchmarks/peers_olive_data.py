@@ -25,12 +25,26 @@ class Rows(torch.utils.data.Dataset):
 
 @Registry.register_dataset()
 def peers_texts(
-    table: str, tokenizer: str, max_length: int, count: int | None = None, middle: bool = False, **_: object
+    table: str,
+    tokenizer: str,
+    max_length: int,
+    count: int | None = None,
+    middle: bool = False,
+    padded: bool = False,
+    **_: object,
 ) -> Rows:
-    """All rows, `count` seeded ones, or the one of median length: the one that Olive's evaluator is to time."""
+    """All rows, `count` seeded ones, or the one of median length: the one that Olive's evaluator is to time.
+
+    `padded` rows have `max_length` pieces, the rest of them masked: calibration by histograms wants equal shapes.
+    """
     rows = [
         ({name: torch.from_numpy(value[0]) for name, value in feed.items()}, torch.tensor(label))
         for feed, label in texts_of(table, tokenizer, max_length, count)
     ]
     rows = sorted(rows, key=lambda row: len(row[0]["input_ids"]))[len(rows) // 2 :][:1] if middle else rows
-    return Rows(rows)
+    return Rows([(_padded(feed, max_length), label) for feed, label in rows] if padded else rows)
+
+
+def _padded(feed: dict[str, torch.Tensor], length: int) -> dict[str, torch.Tensor]:
+    """With zeros: BERT's padding piece, no attention, the first text."""
+    return {name: torch.nn.functional.pad(value, (0, length - len(value))) for name, value in feed.items()}
