@@ -45,9 +45,9 @@ def main(given: list[str] | None = None) -> None:
         arguments.work, arguments.teacher, arguments.search, arguments.data, arguments.trials, arguments.feeds
     )
     if arguments.accuracy:
-        scores.answer()
+        scores.answer(tuple(arguments.only or [""]))
     if arguments.latency:
-        scores.time(arguments.seconds)
+        scores.time(arguments.seconds, tuple(arguments.only or [""]))
     found = scores.report()
     print(*scores.lines(found), sep="\n")
     (arguments.work / "table.json").write_text(_json(found), encoding="utf-8")
@@ -118,10 +118,10 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     common.add_argument("--search", type=Path, required=True, help="the search's folder below mlruns/searches")
     common.add_argument("--data", type=Path, default=Path("../shared/data/sst2"), help="train and validation .parquet")
     common.add_argument("--work", type=Path, default=Path("mlruns/peers"), help="where files and figures are kept")
+    common.add_argument("--only", nargs="*", help="of their points, those whose names begin so")
     steps = parser.add_subparsers(dest="step", required=True)
     one = steps.add_parser("make", parents=[common], help="every point of Olive and NNCF")
     one.add_argument("--samples", type=int, default=24, help="steps of Olive's search")
-    one.add_argument("--only", nargs="*", help="beginnings of names")
     two = steps.add_parser("score", parents=[common], help="accuracy, latency and the table")
     two.add_argument("--accuracy", action="store_true")
     two.add_argument("--latency", action="store_true")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from peers_olive import Failed, Given, Maker
-from peers_texts import narrowed, texts_of
+from peers_texts import Feed, narrowed, texts_of
 
 ROWS = 300  # NNCF's own default
 DROP = 0.005  # of accuracy that quantization with accuracy control may cost: half of NNCF's default
@@ -88,8 +88,9 @@ def _controlled(model: Any, dataset: Any, given: Given) -> Any:
 
     held_out = list(texts_of(given.data / "validation.parquet", given.teacher / "tokenizer.json", given.max_length))
 
-    def accuracy(run: Any, rows: Any) -> tuple[float, list[float]]:
-        right = [float(np.argmax(_first(run, feed)) == label) for feed, label in rows]
+    def accuracy(model: Any, rows: Any) -> tuple[float, list[float]]:
+        run = _runner(model)
+        right = [float(np.argmax(run(narrowed(feed, ["input_ids"]))) == label) for feed, label in rows]
         return float(np.mean(right)), right
 
     # Validation rows come as they are, with their labels: accuracy() narrows the inputs itself.
@@ -105,10 +106,16 @@ def _controlled(model: Any, dataset: Any, given: Given) -> Any:
     )
 
 
-def _first(run: Any, feed: dict[str, np.ndarray]) -> np.ndarray:
-    """Logits by what NNCF hands in: OpenVINO's compiled model, or its wrapper of an ONNX Runtime session."""
-    ids = narrowed(feed, ["input_ids"])
-    return np.asarray(next(iter((run(ids)).values())))
+def _runner(model: Any) -> Callable[[Feed], np.ndarray]:
+    """Logits by what NNCF hands in: OpenVINO's compiled model, or an ONNX model."""
+    import onnx
+
+    if not isinstance(model, onnx.ModelProto):
+        return lambda feed: np.asarray(next(iter(model(feed).values())))
+    import onnxruntime
+
+    native = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda feed: np.asarray(native.run(None, feed)[0])
 
 
 def _dataset(given: Given) -> Any:

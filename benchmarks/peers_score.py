@@ -96,9 +96,9 @@ class Scores:
     def labels(self) -> np.ndarray:
         return np.array([label for _, label in self.rows])
 
-    def answer(self) -> None:
-        """The class that each file gives to each validation row, batch 1."""
-        for file in self.files:
+    def answer(self, only: tuple[str, ...] = ("",)) -> None:
+        """The class that each file gives to each validation row, batch 1; of theirs those that begin with `only`."""
+        for file in self._asked(only):
             kept, refused = self._kept("answers", file, ".npy"), self._kept("refused", file, ".txt")
             if kept.exists() or refused.exists():
                 continue
@@ -112,9 +112,9 @@ class Scores:
             np.save(kept, np.array(found), allow_pickle=False)
             print(f"{file.name}: {np.mean(np.array(found) == self.labels):.4f}", flush=True)
 
-    def time(self, seconds: float) -> None:
+    def time(self, seconds: float, only: tuple[str, ...] = ("",)) -> None:
         """Each file that answers, in random order so that no side has the better hour; unreliable figures again."""
-        left = [file for file in self.files if self._kept("answers", file, ".npy").exists()]
+        left = [file for file in self._asked(only) if self._kept("answers", file, ".npy").exists()]
         target = hardware_targets.load("local_cpu", threads=1, runtime="by_suffix")
         theirs = self._feeds_for(target, self.reference)
         for file in random.Random(0).sample(left, len(left)):
@@ -128,6 +128,9 @@ class Scores:
                 continue
             self._kept("latency", file, ".json").write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
             print(f"{file.name}: {1 / found.latency.ratio:.3g}x {'; '.join(found.warnings)}", flush=True)
+
+    def _asked(self, only: tuple[str, ...]) -> list[File]:
+        return [file for file in self.files if file.side != "theirs" or file.name.startswith(only)]
 
     def _feeds_for(self, target: hardware_targets.HardwareTarget, model: Path) -> Path:
         """The timed inputs with what this file asks for beside the ids."""

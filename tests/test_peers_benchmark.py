@@ -113,6 +113,11 @@ def test_from_files_to_the_table(
     monkeypatch.setattr(peers_score, "session", session)
     flags = [item for key, path in laid_out.items() for item in (f"--{key}", str(path))]
     out = laid_out["work"] / "out.json"
+    peers.main(["score", *flags, "--accuracy", "--only", "b"])
+    assert asked == ["teacher", "00004", "00005", "00"]
+    asked.clear()
+    for kept in [*(laid_out["work"] / "answers").iterdir(), *(laid_out["work"] / "refused").iterdir()]:
+        kept.unlink()
     peers.main(["score", *flags, "--accuracy", "--out", str(out)])
     assert asked == ["teacher", "00004", "00005", "out", "00"]  # the front and the untrained, not every trial
     peers.main(["score", *flags, "--accuracy"])
