@@ -36,7 +36,7 @@ def test_a_write_that_breaks_leaves_the_old_one(tmp_path: Path, monkeypatch: pyt
     store = Checkpoints(tmp_path, 1e9)
     store.save(candidate(1), STATE, ROWS)
 
-    def broken(_tensors: object, path: Path, metadata: object) -> None:
+    def broken(_tensors: object, path: Path, **_: object) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

@@ -55,7 +55,7 @@ def test_it_goes_on_to_the_same_bits(made: Callable[[], TorchArtifact], task: ta
     targets, store, rows = made_targets(task), Checkpoints(tmp_path / "kept", 1e9), list[Any]()
     whole, straight = distill(made(), task, targets, SETTINGS, seed=4)
 
-    def leave(done: int, take: Callable[[], TrainingState]) -> None:
+    def leave(_done: int, take: Callable[[], TrainingState]) -> None:
         store.save(CANDIDATE, take(), rows)
         raise Left
 
