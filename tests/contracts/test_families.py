@@ -137,10 +137,8 @@ def test_more_of_a_nested_axis_is_never_a_smaller_student(name: str, input: Task
     start = {axis: dimension.start for axis, dimension in axes.items()}
     assert family.nested and set(family.nested) <= set(axes)
     for axis in family.nested:
-        sizes = [sorted({**start, axis: value}.items()) for value in sorted(axes[axis].values() or ())]
-        modules = [
-            family.build(family.shape(dict(row), input)) for row in sizes if family.refuses(dict(row), input) is None
-        ]
+        rows = [{**start, axis: value} for value in sorted(axes[axis].values() or ())]
+        modules = [family.build(family.shape(row, input)) for row in rows if family.refuses(row, input) is None]
         counts = [sum(parameter.numel() for parameter in module.parameters()) for module in modules]
         assert counts == sorted(counts)
 
