@@ -37,8 +37,9 @@ def footer(report: Any, root: Path) -> list[str]:
     if left := [record.number for record in report.records if record.end == "stopped" and record.counts]:
         named = ", ".join(map(str, left[:SHOWN])) + (" ..." if len(left) > SHOWN else "")
         lines.append(
-            f"{len(left)} students were stopped at a rung (trials {named}): others were better there in all that was "
-            "known; they wait, and go on if later trials put them among the best"
+            f"{len(left)} student{'s were' if len(left) > 1 else ' was'} stopped at a rung (trial"
+            f"{'s' if len(left) > 1 else ''} {named}): others were better there in all that was known; what was stopped "
+            "waits, and goes on if later trials put it among the best"
         )
     if waiting := sum(record.end == "pending" for record in report.records):
         lines.append(
