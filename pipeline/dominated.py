@@ -20,6 +20,7 @@ from search_spaces.candidate import Candidate
 
 NEIGHBOURS = 3
 DOMINATED = "dominated"  # the constraint that such a trial violates
+ROUNDING = 1e-9  # a quality above the bound by less is a rounding error
 _EXACT = ("size_mb", "macs_m", "parameters_m")  # counted, not measured
 
 
@@ -67,7 +68,7 @@ def dominated(
     for peer in peers:
         if peer.feasible and peer.counts and not peer.unreliable and all(name in peer.metrics for name in names):
             excess = min(peer.metrics[name] - value for name, value in best.items())
-            if excess > 0 and dominates(peer, view, objectives):
+            if excess > ROUNDING and dominates(peer, view, objectives):
                 return Dominated(peer, bounds, excess)
     return None
 

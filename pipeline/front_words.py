@@ -38,8 +38,8 @@ def footer(report: Any, root: Path) -> list[str]:
         named = ", ".join(map(str, left[:SHOWN])) + (" ..." if len(left) > SHOWN else "")
         lines.append(
             f"{len(left)} student{'s were' if len(left) > 1 else ' was'} stopped at a rung (trial"
-            f"{'s' if len(left) > 1 else ''} {named}): others were better there in all that was known; what was stopped "
-            "waits, and goes on if later trials put it among the best"
+            f"{'s' if len(left) > 1 else ''} {named}): others were better there in all that was known; what was "
+            "stopped waits, and goes on if later trials put it among the best"
         )
     if waiting := sum(record.end == "pending" for record in report.records):
         lines.append(

@@ -15,9 +15,10 @@ from untracked import Untracked
 
 import pipeline.trial as journey
 from pipeline.at_rungs import Climb
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Stopped
+from pipeline.preflight import needed_bytes
 from pipeline.progress import Quiet
-from pipeline.record import TrialRecord, read_records
+from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.screening import Twin
 from pipeline.search import loop
 from pipeline.tracking import Tracker
@@ -251,6 +252,36 @@ def test_killed_at_any_moment_stopped_and_promoted_students_survive(
     assert max(Counter(school.epochs).values()) == 1
 
 
+def test_killed_before_it_was_judged_a_student_is_judged_where_it_was_left(
+    go, school, monkeypatch, stored: Path, tmp_path: Path
+) -> None:
+    usual, died = Climb._judge, list[tuple[str, int]]()
+
+    def kill(self: Climb, rung: int) -> None:
+        try:
+            usual(self, rung)
+        except Stopped:
+            died.append((self.candidate.key, rung))
+            raise Killed from None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Climb, "_judge", kill)
+        with pytest.raises(Killed):
+            go(6)
+    records = go(6)
+    whole(records, school, stored, tmp_path)
+    (key, rung) = died[0]
+    ours = next(record for record in records if record.candidate.key == key and record.end != "interrupted")
+    assert (ours.end, ours.rung, ours.seconds.get("distill")) == ("stopped", rung, None)
+
+
+def test_a_mark_that_was_not_written_is_written_at_the_next_start(go, stored: Path) -> None:
+    records = go(14)
+    went_on = next(record for record in records if record.continued_in is not None)
+    write_record(stored.parent, went_on.with_(continued_in=None))
+    assert go(14) == records
+
+
 def test_a_promotion_that_kills_the_process_is_given_up(go, school, monkeypatch) -> None:
     usual = school.train
 
@@ -344,6 +375,11 @@ def test_device_figures_that_could_not_be_had_stop_nobody(go, monkeypatch, store
     monkeypatch.setattr(journey, "screened", lambda *_: None)
     assert {record.end for record in go(5)} == {"complete"}
     assert not list(stored.glob("*"))
+
+
+def test_the_disk_set_apart_for_them_is_asked_for_beforehand() -> None:
+    needed = [needed_bytes(synthetic.config(1, trials=trials)) for trials in ({}, {**RUNGS, "checkpoints_gb": 3})]
+    assert needed[1] - needed[0] == 3e9
 
 
 @pytest.mark.parametrize("rungs", [[2, 1], [1, 1], [0]])

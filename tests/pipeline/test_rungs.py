@@ -213,4 +213,4 @@ def test_a_thousand_students_are_judged_in_no_time() -> None:
     ]
     begin = time.process_time()
     deserving(records, [1], terms())
-    assert time.process_time() - begin < 20
+    assert time.process_time() - begin < 5

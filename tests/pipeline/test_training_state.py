@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from learning_helper import digits, made_targets, tiny_student
+from test_encoder_guide import bert
 from torch import nn
 
 from pipeline import tasks
@@ -16,6 +19,8 @@ from pipeline.artifact import TorchArtifact
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import Failed
 from pipeline.stages.distill import Begin, distill
+from pipeline.tasks._buckets import TokenBatches
+from pipeline.tasks._tokens import TokenTable
 from pipeline.training_state import TrainingState
 from search_spaces import ImageInput, load_family
 from search_spaces.candidate import Candidate
@@ -71,6 +76,38 @@ def test_it_goes_on_to_the_same_bits(made: Callable[[], TorchArtifact], task: ta
     ]
     ours, theirs = resumed.module.state_dict(), whole.module.state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_so_does_an_encoder_that_is_shown_its_teachers_inside() -> None:
+    """Projections into the teacher's width are trained too, and the first epoch learns the inside alone."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(3, 13, 90)
+    ids = random.integers(0, 30, int(lengths.sum())).astype(np.int32)
+    table = TokenTable(ids, np.cumsum([0, *lengths]), None, 0)
+    task: Any = SimpleNamespace(
+        labels=lambda _: np.arange(90) % 2, classes=("a", "b"), class_weight_vector=lambda: np.ones(2, np.float32),
+        view=lambda _: {}, batches=lambda *_, **__: TokenBatches(table, pad=0, longest=12, batch_size=16),
+    )  # fmt: skip
+    settings = {
+        **SETTINGS, "augment": "none", "hidden_of": "all", "attention_weight": 0.2, "relation_weight": 0.1,
+        "first_stage": 0.34,
+    }  # fmt: skip
+    shape = {"family": "bert", "taken": [0, 1]}
+    states: list[Begin] = []
+    rows: list[Any] = []
+
+    def keep(_: int, take: Callable[[], TrainingState]) -> None:
+        states.append(Begin(take(), tuple(rows)))
+
+    def learn(**more: Any) -> TorchArtifact:
+        student = TorchArtifact(bert(2, width=8, heads=1, seed=3), "bert", shape)
+        targets = made_targets(task, features=None, mirrored=False)
+        return distill(student, task, targets, settings, seed=1, teacher=lambda: bert(3), **more)[0]
+
+    whole = learn(on_epoch=rows.append, between=keep).module.state_dict()
+    for begin in states:  # after the first stage, and an epoch later
+        ours = learn(begin=begin).module.state_dict()
+        assert all(torch.equal(ours[name], whole[name]) for name in whole)
 
 
 def test_between_is_not_asked_after_the_last_epoch(task: tasks.Task) -> None:
