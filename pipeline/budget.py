@@ -34,6 +34,12 @@ def violations(budget: Mapping[str, float], metrics: Mapping[str, float]) -> dic
     return {name: _violation(name, limit, metrics.get(name)) for name, limit in budget.items()}
 
 
+def unknown_quality(budget: Mapping[str, float], device: Mapping[str, float]) -> dict[str, float]:
+    """`violations` of what was not trained: a floor on quality is neither met nor missed, 0 teaches nothing."""
+    found = violations(budget, device)
+    return {name: 0.0 if METRICS[name].quality else value for name, value in found.items()}
+
+
 def fits(budget: Mapping[str, float], metrics: Mapping[str, float]) -> bool:
     """Whether every limit is kept."""
     return all(value <= 0 for value in violations(budget, metrics).values())

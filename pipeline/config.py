@@ -201,6 +201,18 @@ class TrialsConfig(_Strict):
 
     rows: float = Field(1.0, gt=0, le=1)  # share of the training rows
     harvest: int = Field(0, ge=0, le=20)  # further trials at most that begin with the student of a trained one
+    rungs: list[int] = Field(default_factory=list)  # epochs after which students are compared; none: all are trained
+    reduction: int = Field(3, ge=2, le=20)  # one in so many goes on from a rung at least
+    checkpoints_gb: float = Field(2.0, gt=0)  # for students that were stopped and may go on
+    refuse_dominated: bool = False  # before training, by the bound of `pipeline.dominated`
+    dominated_margin: float = Field(0.05, ge=0, le=1)  # of that bound, in the quality's own unit
+
+    @field_validator("rungs")
+    @classmethod
+    def _rising(cls, value: list[int]) -> list[int]:
+        if value != sorted(set(value)) or any(rung < 1 for rung in value):
+            raise ValueError(f"{value} are no rungs; give rising numbers of epochs, each once, such as [1, 2, 4]")
+        return value
 
 
 class FinalsConfig(_Strict):

@@ -5,6 +5,7 @@ NiwakiError            70  our fault: a log is written, its path is printed
 ├── Unavailable         3  something this machine does not have
 ├── NothingFits         1  a search or pick ended without a model
 ├── Refused             -  the candidate cannot be or need not be built: the trial ends, the search goes on
+│   └── Stopped         -  it is left half-trained at a rung, and may go on later
 └── Failed              -  the trial broke (NaN, time limit, a dead device): it ends, the search goes on
 
 Interruption by Ctrl-C is exit 130 and no error of this tree.
@@ -60,6 +61,15 @@ class Refused(NiwakiError):
         self.violations = violations or {}
         self.metrics = metrics or {}
         self.measurement = measurement
+
+
+class Stopped(Refused):
+    """A trial is left after `rung` epochs; `rung_accuracy` is the torch model's there."""
+
+    def __init__(self, reason: str, rung: int, rung_accuracy: float, **known: Any) -> None:
+        super().__init__(reason, **known)
+        self.rung = rung
+        self.rung_accuracy = rung_accuracy
 
 
 class Failed(NiwakiError):

@@ -85,7 +85,7 @@ def _carbon(own: OwnEnergy | Unmeasured, config: SearchConfig) -> dict[str, Any]
 def _paid_back(trials: Mapping[str, Mapping[str, Any]], front: Sequence[int], name: str) -> list[str]:
     """One line per answer, with the trials that share it."""
     groups: dict[str, list[int]] = {}
-    for number in front:
+    for number in (each for each in front if "pays_back" in trials[str(each)]):  # `niwaki show` asks of any trial
         groups.setdefault(_words(trials[str(number)]), []).append(number)
     lines = [
         f"  paid back by trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}, against serving the "

@@ -10,6 +10,8 @@ from pipeline.findings import best_int8
 from pipeline.metrics import text
 from pipeline.workspace import root_flag
 
+SHOWN = 8  # numbers of trials in one sentence
+
 
 def footer(report: Any, root: Path) -> list[str]:
     """What stands under the table: the teacher's own 8-bit files beside the students, and the next command."""
@@ -31,6 +33,13 @@ def footer(report: Any, root: Path) -> list[str]:
         lines.append(
             f"trial {number} in full, {len(finals)} seeds (trials {', '.join(map(str, finals))}): {report.quality} "
             f"{text(report.quality, mean)}, standard deviation {spread:.4f}"
+        )
+    if left := [record.number for record in report.records if record.end == "stopped" and record.counts]:
+        named = ", ".join(map(str, left[:SHOWN])) + (" ..." if len(left) > SHOWN else "")
+        lines.append(
+            f"{len(left)} student{'s were' if len(left) > 1 else ' was'} stopped at a rung (trial"
+            f"{'s' if len(left) > 1 else ''} {named}): others were better there in all that was known; what was "
+            "stopped waits, and goes on if later trials put it among the best"
         )
     if waiting := sum(record.end == "pending" for record in report.records):
         lines.append(

@@ -39,6 +39,22 @@ def dominates(a: TrialRecord, b: TrialRecord, objectives: Sequence[str]) -> bool
     return bool((better & compared).any() and not (worse & compared).any())
 
 
+def domination(records: Sequence[TrialRecord], objectives: Sequence[str]) -> Flags:
+    """bool [n, n]: whether the record of the row dominates that of the column, as `dominates` says."""
+    costs, energy = _costs(records, objectives), _energy_classes(records)
+    whole = np.asarray(np.isfinite(costs).all(axis=1), dtype=bool)
+    same = energy[:, None] == energy[None, :]
+    better = np.zeros((len(records), len(records)), dtype=bool)
+    worse = better.copy()
+    for column, name in enumerate(objectives):
+        ours, theirs = costs[:, None, column], costs[None, :, column]
+        compared = same if name == "energy_mj" else np.True_
+        better |= (ours < theirs) & compared
+        worse |= (ours > theirs) & compared
+    ranked = same if "energy_mj" in objectives and len(objectives) < 3 else np.True_
+    return np.asarray(whole[:, None] & ranked & ((better & ~worse) | ~whole[None, :]), dtype=bool)
+
+
 def energy_comparable(a: TrialRecord, b: TrialRecord) -> bool:
     """Whether the energy figures of two records may be ranked against each other."""
     if _energy_class(a)[:2] != _energy_class(b)[:2]:
@@ -95,6 +111,29 @@ def front_hypervolume(
         return 0.0
     columns = [_gain(name, points, teacher_metrics[name], chance.get(name, 0.0)) for name in usable]
     return hypervolume(-np.column_stack(columns), np.zeros(len(usable)))
+
+
+def contributions(
+    records: Sequence[TrialRecord],
+    objectives: Sequence[str],
+    teacher_metrics: Mapping[str, float],
+    chance: Mapping[str, float],
+) -> Array:
+    """float64 [n]: the volume that each record alone dominates among these, measured as `front_hypervolume` does."""
+    usable = [name for name in _rankable(records, objectives) if name in teacher_metrics]
+    if not records or not usable:
+        return np.zeros(len(records))
+    costs = -np.column_stack([_gain(name, records, teacher_metrics[name], chance.get(name, 0.0)) for name in usable])
+    return np.array([_alone(costs[place], np.delete(costs, place, axis=0)) for place in range(len(costs))])
+
+
+def _alone(point: Array, others: Array) -> float:
+    """What a point dominates less what the others do of it: L. While, L. Bradstreet and L. Barone, "A fast way of
+    calculating exact hypervolumes", IEEE Transactions on Evolutionary Computation 16 (2012)."""
+    corner = np.zeros(len(point))
+    inside = np.unique(np.maximum(others, point), axis=0)
+    beaten = [bool((inside <= row).all(axis=1).sum() > 1) for row in inside]
+    return max(0.0, hypervolume(point, corner) - hypervolume(inside[~np.array(beaten, dtype=bool)], corner))
 
 
 def knee(records: Iterable[TrialRecord], objectives: Sequence[str]) -> TrialRecord | None:

@@ -77,13 +77,17 @@ def _as_now(stored: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def needed_bytes(config: SearchConfig) -> int:
-    """A generous guess of the disk that a search takes: a megabyte a trial (or ten with `keep: all`) and its caches."""
+    """A generous guess of the disk that a search takes: a megabyte a trial (or ten with `keep: all`) and its caches.
+
+    With rungs, what is set apart for students that wait.
+    """
     per_trial = 10_000_000 if config.keep == "all" else 1_000_000
     task = config.task
     row = 8 * task.max_length if task.input_kind == "text" else 2 * task.size**2 * task.channels
     rows = sum(task.limit_rows.values()) or 100_000
     rows += (task.replace.copies * rows if task.replace else 0) + _transfer_rows(task)
-    return BASE_BYTES + per_trial * config.limits.trials + rows * row
+    waiting = config.trials.checkpoints_gb * 1e9 if config.trials.rungs else 0
+    return BASE_BYTES + per_trial * config.limits.trials + rows * row + int(waiting)
 
 
 def _transfer_rows(task: TaskConfig) -> int:

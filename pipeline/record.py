@@ -12,7 +12,8 @@ from typing import Any, Literal
 from search_spaces.candidate import Candidate
 
 # `pending`: trained and kept, but the device was away; `measure-pending` makes it complete or failed later.
-End = Literal["complete", "refused", "failed", "duplicate", "interrupted", "pending"]
+# `stopped`: left at a rung (`pipeline.rungs`); it may go on later, under another number.
+End = Literal["complete", "refused", "stopped", "failed", "duplicate", "interrupted", "pending"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class TrialRecord:
     `metrics` are named in `pipeline.metrics`, on validation; a metric that was not obtained is absent, never 0.
     `violations` say by how much a budget is exceeded, relative to the limit; <= 0 means it fits.
     `curve` holds one mapping per epoch; its `rung_accuracy` comes from the torch model and is never `accuracy`.
+    `screened` are the device figures of the untrained twin, where it was measured.
     """
 
     number: int
@@ -39,6 +41,11 @@ class TrialRecord:
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)  # per phase, on the searching machine
     final_of: int | None = None  # number of the trial that this one distils in full
     trained_by: int | None = None  # number of the trial whose trained student this one began with
+    rung: int | None = None  # epochs after which it was stopped
+    rung_accuracy: float | None = None  # of the torch model there
+    resumed_from: int | None = None  # number of the stopped trial that this one goes on with
+    continued_in: int | None = None  # number of the trial that went on with this stopped one, and counts in its place
+    screened: Mapping[str, float] = field(default_factory=dict)
     same_as: int | None = None  # number of the equal candidate, for a duplicate
     notes: tuple[str, ...] = ()
     started: str = ""  # ISO 8601, UTC
@@ -48,8 +55,8 @@ class TrialRecord:
 
     @property
     def counts(self) -> bool:
-        """A candidate's own first ending: no repetition of an equal one, and not cut off."""
-        return self.same_as is None and self.end != "interrupted"
+        """A candidate's own ending: no repetition of an equal one, not cut off, and not gone on with."""
+        return self.same_as is None and self.end != "interrupted" and self.continued_in is None
 
     @property
     def feasible(self) -> bool:
@@ -67,6 +74,14 @@ class TrialRecord:
         return str(self.candidate.section("quantize").get("scheme", "none"))
 
     @property
+    def drift(self) -> dict[str, float]:
+        """By what share each device figure of the shipped file differs from that of its untrained twin."""
+        if self.end != "complete":
+            return {}
+        known = {name: value for name, value in self.screened.items() if name in self.metrics and value > 0}
+        return {name: self.metrics[name] / value - 1 for name, value in known.items()}
+
+    @property
     def energy_kind(self) -> str | None:
         """The kind of the energy figure, None where there is none."""
         energy = (self.measurement or {}).get("energy") or {}
@@ -76,7 +91,7 @@ class TrialRecord:
         out = {item.name: getattr(self, item.name) for item in fields(self)}
         out["candidate"] = {"key": self.candidate.key, "seed": self.candidate.seed, **{"values": self.candidate.flat()}}
         out["intervals"] = {name: list(pair) for name, pair in self.intervals.items()}
-        for name in ("metrics", "violations", "seconds", "cpu_seconds"):
+        for name in ("metrics", "violations", "seconds", "cpu_seconds", "screened"):
             out[name] = dict(out[name])
         out["curve"] = [dict(row) for row in self.curve]
         out["notes"] = list(self.notes)

@@ -62,7 +62,7 @@ class FrontReport:
 def headline(report: FrontReport) -> str:
     """Name, target, date and how the trials ended."""
     ends = Counter(record.end for record in report.records)
-    named = ("refused", "failed", "duplicate", "interrupted", "pending")
+    named = ("refused", "stopped", "failed", "duplicate", "interrupted", "pending")
     others = ", ".join(f"{ends[end]} {end}" for end in named if ends[end])
     count = f"{len(report.front_numbers)} of {ends['complete']} complete trials on the front"
     return f"{report.name} on {report.target}, {report.created[:10]}: {count}{f' ({others})' if others else ''}"

@@ -103,6 +103,7 @@ def anew(record: TrialRecord, model: EnergyModel, config: SearchConfig, now: str
         metrics=metrics,
         intervals=intervals,
         measurement=measurement,
+        screened={name: value for name, value in record.screened.items() if name != "energy_mj"},
         violations={**record.violations, **budget.violations(limits, metrics)},
         earlier_energy=(*record.earlier_energy, kept),
     )

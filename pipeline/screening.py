@@ -1,4 +1,4 @@
-"""Device figures before any training: what is over a budget is refused before its first epoch.
+"""Device figures before any training: what is over a budget, or certainly dominated, is refused before its first epoch.
 
 Structured shapes, scheme and runtime decide latency, energy, size and memory; weights do not. So an untrained twin is
 measured, once for each shape on each device: the figures are kept for all searches.
@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware_targets import DeviceAway, Measurement
 from pipeline import budget
 from pipeline.artifact import OnnxArtifact
+from pipeline.budget import unknown_quality
+from pipeline.dominated import DOMINATED, dominated, sentence
 from pipeline.errors import Refused
 from pipeline.judging import device_figures, device_metrics
 from pipeline.making import build, export_student, pruned, quantized, rounding
-from pipeline.record import read_json, write_json
+from pipeline.metrics import text
+from pipeline.record import TrialRecord, read_json, write_json
+from pipeline.rungs import Peers
 from search_spaces.candidate import Candidate
 
 if TYPE_CHECKING:
+    from pipeline.config import TrialsConfig
     from pipeline.workbench import Workbench
 
 # Training changes no shape, so what is over its limit by more than this stays over it. The band covers the difference
@@ -30,31 +37,94 @@ MARGIN = 0.05
 _WEIGHTS_ONLY = ("taken", "criterion", "recovery_epochs", "aware_epochs")
 
 
-def screened(candidate: Candidate, bench: Workbench, folder: Path, found: dict[str, Any]) -> None:
-    """Screen, unless the device is away: then the candidate is trained unscreened, for its budgets can wait."""
+@dataclass(frozen=True)
+class Twin:
+    """What a candidate's untrained twin showed: device figures as a trial has them, and the measurement as JSON."""
+
+    metrics: Mapping[str, float]
+    measurement: Mapping[str, Any]
+
+
+def screened(
+    candidate: Candidate,
+    bench: Workbench,
+    folder: Path,
+    found: dict[str, Any],
+    peers: Peers | None = None,
+) -> Twin | None:
+    """Screen, unless the device is away: then the candidate is trained unscreened, for its budgets can wait.
+
+    `peers`: whom it is compared with, where candidates are compared. Errors: Refused.
+    """
     try:
-        screen(candidate, bench, folder)
+        twin = screen(candidate, bench, folder, always=peers is not None and compares(bench.config.trials))
     except DeviceAway as error:
         found["notes"] = (f"not screened before training: {error}",)
+        return None
+    if twin is not None:
+        found["screened"] = twin.metrics
+    if twin is not None and peers and bench.config.trials.refuse_dominated:
+        refuse_dominated(candidate, bench, twin, peers.records)
+    return twin
 
 
-def screen(candidate: Candidate, bench: Workbench, folder: Path) -> None:
-    """Refuse before the first epoch what its untrained twin shows to be over a device budget. Errors: Refused."""
+def compares(trials: TrialsConfig) -> bool:
+    """Whether candidates are compared with others by device figures, before their training or during it."""
+    return trials.refuse_dominated or bool(trials.rungs)
+
+
+def drifted(found: Mapping[str, Any], objectives: Sequence[str]) -> list[str]:
+    """A sentence where a figure of the shipped file differs from its untrained twin's by more than `MARGIN`."""
+    before, after = found.get("screened", {}), found["metrics"]
+    return [
+        f"{name} is {text(name, after[name])} where the untrained twin had {text(name, before[name])}"
+        for name in objectives
+        if before.get(name) and name in after and abs(after[name] / before[name] - 1) > MARGIN
+    ]
+
+
+def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool = False) -> Twin | None:
+    """Refuse before the first epoch what its untrained twin shows to be over a device budget. Errors: Refused.
+
+    None where there is no such budget and figures are not wanted `always`.
+    """
     limits = {name: limit for name, limit in bench.config.budget.items() if name not in bench.chance}
-    if not limits:
-        return
+    if not limits and not always:
+        return None
     measurement, shipped = untrained_figures(candidate, bench, folder)
-    metrics = device_metrics(measurement, shipped, bench)
-    over = {name: value for name, value in budget.violations(limits, metrics).items() if value > MARGIN}
+    twin = Twin(device_metrics(measurement, shipped, bench), measurement.to_json())
+    over = {name: value for name, value in budget.violations(limits, twin.metrics).items() if value > MARGIN}
     if over:
-        # Its quality is unknown, so a floor on quality is neither met nor missed: 0 teaches the sampler nothing.
-        unknown = {name: 0.0 for name in bench.config.budget if name in bench.chance}
-        raise Refused(
-            f"over budget before training: {budget.sentence(bench.config.budget, metrics, over)}",
-            violations={**budget.violations(limits, metrics), **unknown},
-            metrics={**metrics, **bench.chance},
-            measurement=measurement.to_json(),
-        )
+        why = f"over budget before training: {budget.sentence(bench.config.budget, twin.metrics, over)}"
+        raise _refused(why, bench, twin)
+    return twin
+
+
+def refuse_dominated(candidate: Candidate, bench: Workbench, twin: Twin, peers: Sequence[TrialRecord]) -> None:
+    """Refuse what a finished trial certainly dominates, under a constraint of its own. Errors: Refused."""
+    objectives, margin = bench.config.objectives, bench.config.trials.dominated_margin
+    found = dominated(
+        candidate,
+        twin.metrics,
+        twin.measurement,
+        peers,
+        objectives=objectives,
+        teacher=bench.teacher_metrics,
+        nested=bench.families[candidate.student].nested,
+        margin=margin,
+        noise=MARGIN,
+    )
+    if found is not None:
+        raise _refused(sentence(found, objectives, margin), bench, twin, {DOMINATED: found.excess})
+
+
+def _refused(why: str, bench: Workbench, twin: Twin, more: Mapping[str, float] | None = None) -> Refused:
+    return Refused(
+        why,
+        violations={**unknown_quality(bench.config.budget, twin.metrics), **(more or {})},
+        metrics={**twin.metrics, **bench.chance},
+        measurement=dict(twin.measurement),
+    )
 
 
 def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> tuple[Measurement, OnnxArtifact]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.metrics import text
+from pipeline.metrics import METRICS, text
 
 
 def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
@@ -16,10 +16,18 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines.append(f"it is trial {found['final_of']} distilled in full")
     if found["trained_by"] is not None:
         lines.append(f"its training is that of trial {found['trained_by']}")
+    if found["resumed_from"] is not None:
+        lines.append(f"it goes on with the training of trial {found['resumed_from']}, which was stopped at a rung")
+    if found["rung"] is not None:
+        lines.append(f"stopped after {found['rung']} epochs: rung_accuracy {found['rung_accuracy']:.4f} (torch model)")
+    if found["continued_in"] is not None:
+        lines.append(f"trial {found['continued_in']} went on with it, and counts in its place")
     lines += ["", "parameters"]
     lines += [f"  {key} = {value}" for key, value in found["candidate"]["values"].items()]
-    lines += ["", "figures (validation)"] if found["metrics"] else []
-    for metric, value in found["metrics"].items():
+    scored = found["end"] in ("complete", "duplicate")  # else its quality is there for the sampler only
+    shown = {metric: value for metric, value in found["metrics"].items() if scored or not METRICS[metric].quality}
+    lines += ["", "figures (validation)" if scored else "figures of the untrained twin"] if shown else []
+    for metric, value in shown.items():
         pair = found["intervals"].get(metric)
         span = f"  [{text(metric, pair[0])}, {text(metric, pair[1])}]" if pair else ""
         over = found["violations"].get(metric, 0)
@@ -29,6 +37,10 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines.append(
             f"  energy: {energy.get('kind') or energy.get('unmeasured')}, {energy.get('boundary', '')}".rstrip(", ")
         )
+    if scored and found["screened"]:
+        pairs = [(name, before) for name, before in found["screened"].items() if before and name in found["metrics"]]
+        drift = (f"{name} {found['metrics'][name] / before - 1:+.1%}" for name, before in pairs)
+        lines.append(f"  against its untrained twin: {', '.join(drift)}")
     if found["curve"]:
         lines += ["", "curve (torch model, validation)"]
         lines += [

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
-CHANGING = ("end", "energy.rescored")  # tags by which a run is known to be older than its record
+CHANGING = ("end", "energy.rescored", "continued_in")  # tags by which a run is known to be older than its record
 PARENT, NUMBER, SEARCH = "mlflow.parentRunId", "niwaki.trial", "niwaki.search"
 
 
@@ -194,6 +194,8 @@ class Tracker:
         ).info.run_id
         moment = _milliseconds(record.ended)
         figures = {**record.metrics, **{f"seconds.{name}": value for name, value in record.seconds.items()}}
+        figures |= {f"drift.{name}": value for name, value in record.drift.items()}
+        figures |= {} if record.rung_accuracy is None else {"rung_accuracy": record.rung_accuracy}
         figures |= {f"cpu_seconds.{name}": value for name, value in record.cpu_seconds.items()}
         for name, (low, high) in record.intervals.items():
             figures |= {f"{name}_low": low, f"{name}_high": high}
@@ -232,7 +234,10 @@ class Tracker:
             "energy.boundary": str(energy.get("boundary", "")),
             "energy.unmeasured": str(energy.get("unmeasured", "")),
             "test_seen": str(record.test_seen).lower(),
-            "same_as": "" if record.same_as is None else str(record.same_as),
+            **{
+                name: "" if (value := getattr(record, name)) is None else str(value)
+                for name in ("same_as", "rung", "resumed_from", "continued_in")
+            },
         }
         if record.earlier_energy:
             last = record.earlier_energy[-1]

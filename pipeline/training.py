@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -17,8 +18,10 @@ from torch import nn
 
 from pipeline.errors import ConfigError, Failed
 from pipeline.tasks import Batches
+from pipeline.training_state import TrainingState
 
 Precision = Literal["auto", "float32", "bf16"]
+Between = Callable[[int, Callable[[], TrainingState]], None]
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 CLIP = 1.0  # largest norm of the gradient
 WIDE = 256  # a linear layer at least so wide gains by bf16
@@ -50,6 +53,8 @@ def fit(
     deadline: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     precision: Precision = "auto",
+    begin: TrainingState | None = None,
+    between: Between | None = None,
 ) -> None:
     """Train `module` in place; it is left in eval mode, its memory laid out as it was.
 
@@ -57,26 +62,32 @@ def fit(
     2017, arXiv 1708.07120). `loss_fn(batch)` runs under autocast; `on_epoch(epoch, mean loss)` sees the module in eval
     mode and may raise to stop. `deadline` is a time of `clock`. The seed decides everything, and the global random
     state is as before afterwards. Errors: Failed when the loss is not finite or the deadline is passed.
+
+    `between(epochs done, take)` is called after each epoch but the last and may raise to stop; `take()` is the state
+    there. Begun with it and otherwise alike, training goes on to the same bits as if it had never stopped.
     """
     optimizer = _optimizer(module, learning_rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)
-    steps, step = epochs * batches.steps, 0
+    steps, done = epochs * batches.steps, 0 if begin is None else begin.epoch
     low = pays_in_bf16(module) if precision == "auto" else precision == "bf16"
     module.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for epoch in range(epochs):
+        if begin is not None:
+            begin.put_back(module, optimizer, generator)
+        for epoch in range(done, epochs):
             module.train()
             total = 0.0
-            for batch in batches.epoch(generator):
+            for step, batch in enumerate(batches.epoch(generator), epoch * batches.steps):
                 if deadline is not None and clock() > deadline:
                     raise Failed(f"time limit reached in epoch {epoch + 1} of {epochs}; raise it or train for less")
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * schedule(step, steps)
                 total += _step(module, batch, loss_fn, optimizer, low, epoch)
-                step += 1
             module.eval()
             on_epoch(epoch, total / batches.steps)
+            if between is not None and epoch + 1 < epochs:
+                between(epoch + 1, partial(TrainingState.of, epoch + 1, module, optimizer, generator))
     module.to(memory_format=torch.contiguous_format)
 
 

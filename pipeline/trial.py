@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from hardware_targets import DeviceAway, TargetError
 from pipeline.artifact import TorchArtifact
-from pipeline.errors import Failed, Refused
+from pipeline.at_rungs import Climb
+from pipeline.errors import Failed, Refused, Stopped
 from pipeline.judging import judge
 from pipeline.lineage import Begun
 from pipeline.making import build, export_student, pruned, quantized, rounding
 from pipeline.phases import Phases
 from pipeline.record import TrialRecord
-from pipeline.screening import screened
+from pipeline.rungs import Peers
+from pipeline.screening import compares, drifted, screened
 from pipeline.stages.distill import distill, recover
 from pipeline.student_files import load_student, save_student
 from search_spaces.candidate import Candidate
@@ -36,10 +38,12 @@ def run_trial(
     bench: Workbench,
     step: Step = lambda _: None,
     begun: Begun | None = None,
+    peers: Peers | None = None,
 ) -> TrialRecord:
     """Carry one candidate through to its record; a refusal or failure is a record too, never an exception.
 
-    `begun` is the trained student of an earlier trial that this candidate begins with.
+    `begun` is the trained student of an earlier trial that this candidate begins with. `peers` are the search's trials
+    so far, with which it is compared before training and at its rungs; None: it is trained to the end in any case.
     """
     folder = bench.workspace.trial(number)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,13 +51,15 @@ def run_trial(
     started = _now()
     found: dict[str, Any] = {}
     try:
-        _travel(candidate, bench, folder, clock, step, found, begun)
+        _travel(number, candidate, bench, folder, clock, step, found, begun, peers)
         end, reason = "complete", None
     except Refused as error:
         end, reason = "refused", str(error)
         found["violations"] = error.violations
         found["metrics"] = error.metrics
         found["measurement"] = error.measurement
+        if isinstance(error, Stopped):
+            end, found["rung"], found["rung_accuracy"] = "stopped", error.rung, error.rung_accuracy
     except DeviceAway as error:
         # What was trained is kept: nothing is wrong with it, and the device may come back.
         end, reason = ("pending" if "artifact" in found else "failed"), str(error)
@@ -77,6 +83,7 @@ def run_trial(
 
 
 def _travel(
+    number: int,
     candidate: Candidate,
     bench: Workbench,
     folder: Path,
@@ -84,16 +91,20 @@ def _travel(
     step: Step,
     found: dict[str, Any],
     begun: Begun | None,
+    peers: Peers | None,
 ) -> None:
     deadline = time.monotonic() + bench.config.limits.trial_minutes * 60
     if candidate.student == "identity":
         plain = bench.reference
     else:
-        if bench.config.budget:
+        twin, climb = None, None
+        if bench.config.budget or (peers and compares(bench.config.trials)):
             with clock("screen"):
                 step("measuring untrained")
-                screened(candidate, bench, folder, found)
-        student, exported = _trained(candidate, bench, deadline, clock, step, found, begun)
+                twin = screened(candidate, bench, folder, found, peers)
+        if bench.config.trials.rungs and peers is not None and begun is None:
+            climb = Climb(number, candidate, bench, peers, twin)
+        student, exported = _trained(candidate, bench, deadline, clock, step, found, begun, climb)
         save_student(folder, student)
         with clock("export"):
             step("exporting")
@@ -105,6 +116,7 @@ def _travel(
     if time.monotonic() > deadline:
         raise Failed(f"time limit of {bench.config.limits.trial_minutes:g} minutes reached; raise limits.trial_minutes")
     judge(shipped, bench, folder, clock, step, found)
+    found["notes"] = (*found["notes"], *drifted(found, bench.config.objectives))
 
 
 def _trained(
@@ -115,11 +127,14 @@ def _trained(
     step: Step,
     found: dict[str, Any],
     begun: Begun | None,
+    climb: Climb | None,
 ) -> tuple[TorchArtifact, TorchArtifact]:
     """The student, and what is exported: itself, or its twin that rounds, with the same parameters."""
+    curve: list[Mapping[str, float]] = [] if climb is None else climb.curve
+    found["curve"] = tuple(curve)
+    if climb is not None:
+        climb.judge_again()
     student = build(candidate, bench) if begun is None else load_student(begun.folder)
-    curve: list[Mapping[str, float]] = []
-    found["curve"] = ()
 
     def on_epoch(row: Mapping[str, float]) -> None:
         curve.append({**row, "epoch": len(curve) + 1})  # recovery goes on counting where distillation ended
@@ -155,6 +170,8 @@ def _trained(
                 rows=bench.rows,
                 deadline=deadline,
                 on_epoch=on_epoch,
+                begin=None if climb is None else climb.begin,
+                between=None if climb is None else climb.between,
             )
     pruning = candidate.section("prune")
     if pruning.get("ratio", 0) and not (begun and begun.pruned):

@@ -41,6 +41,7 @@ class Family(Protocol):
     inherits: bool  # whether its students begin with weights of the teacher, see pipeline.stages.inherit
     schemes: tuple[str, ...]  # the quantization schemes that make sense for it
     prunable: bool
+    nested: tuple[str, ...]  # axes in which a student with less is a part of one with more, the other axes being equal
 
     # `input` is the TaskInput of the family's own kind.
     def dimensions(self, input: Any) -> dict[str, Dimension]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import yaml
 
 from pipeline import workbench
+from pipeline.at_rungs import checkpoints_of, terms_of
 from pipeline.config import SearchConfig
 from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, find, write_front
@@ -24,6 +25,8 @@ from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
+from pipeline.rungs import Peers, deserving, expendable
+from pipeline.screening import compares
 from pipeline.search import study as studies
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
@@ -111,8 +114,11 @@ class _Loop:
         self.ledger, self.ask = ledger, ask
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
+        self.checkpoints = checkpoints_of(config, workspace)
         self.study = studies.open_study(config, workspace.study_url)
         self._mend()
+        self._mark_continued()
+        self._tidy_checkpoints()
         self.tracker = Tracker(workspace, config, progress.say)
         self.tracker.repair(self.records)
         self._tell_about_search()
@@ -135,28 +141,80 @@ class _Loop:
         return find(self.workspace, self.config, self.records, paired=paired)
 
     def _one(self, at_random: bool) -> TrialRecord:
+        if (left := self._goes_on_now()) is not None:
+            number = studies.begin(self.study, left.candidate, self.space, left.number)
+            return self._carry(number, number, left.candidate, left)
         seed = self.config.seed + len(self.records)
         identity = self._identity(seed)
         if identity is None and not self._recipes_queued:
             self._enqueue_recipes()  # not before: asking for an identity's number would take one out of the queue
         with studies.sampling(self.study, at_random, seed):
             trial = self.study.ask()
-            candidate = identity or self.space.sample(trial, seed)
+            candidate = self._as_left(identity or self.space.sample(trial, seed))
         studies.note_candidate(trial, candidate)
-        self.progress.begin(trial.number, candidate)
+        return self._carry(trial, trial.number, candidate, None)
+
+    def _carry(self, trial: Any, number: int, candidate: Candidate, left: TrialRecord | None) -> TrialRecord:
+        """One candidate to its record; `left` is the record of the stopped student that goes on with it."""
+        self.progress.begin(number, candidate)
         try:
-            record = self._known(trial.number, candidate) or run_trial(
-                trial.number, candidate, self.bench, self.progress.step
-            )
+            record = (None if left else self._known(number, candidate)) or self._run(number, candidate, left)
         except KeyboardInterrupt:
             # Recorded and queued again now; after a kill -9 the next start does the same in `_mend`.
-            self._remember(trial.number, self._interrupted(trial.number, candidate, STOPPED))
+            self._remember(number, self._interrupted(number, candidate, STOPPED))
             raise
         self._remember(trial, record)
+        for before in self._mark_continued():
+            self.tracker.replace(before)
+        self._tidy_checkpoints()
         self.progress.end(record, self.report(paired=False))
         self._harvest(record)  # before the front is shown: models off it may be deleted then
         self._show_front(final=False)
         return record
+
+    def _run(self, number: int, candidate: Candidate, left: TrialRecord | None) -> TrialRecord:
+        if not compares(self.config.trials):
+            return run_trial(number, candidate, self.bench, self.progress.step)
+        peers = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
+        record = run_trial(number, candidate, self.bench, self.progress.step, peers=peers)
+        return record if left is None else record.with_(resumed_from=left.number)
+
+    def _goes_on_now(self) -> TrialRecord | None:
+        """The stopped student that deserves it most by now, where one does and its checkpoint is there."""
+        if not self.config.trials.rungs:
+            return None
+        there = self.checkpoints.keys()
+        found = deserving(self.records, self.config.trials.rungs, terms_of(self.config, self.bench)) if there else []
+        return next((record for record in found if record.candidate.key in there), None)
+
+    def _as_left(self, candidate: Candidate) -> Candidate:
+        """With the seed of its checkpoint, where the process died after one was written."""
+        seed = self.checkpoints.seed(candidate.key) if self.config.trials.rungs else None
+        return candidate if seed is None else Candidate(candidate.values, seed)
+
+    def _mark_continued(self) -> list[TrialRecord]:
+        """Stopped trials that another has gone on with say so, and count no longer; killed before, it is done now."""
+        after = {record.resumed_from: record.number for record in self.records if record.counts}
+        changed = []
+        for place, record in enumerate(self.records):
+            if record.end == "stopped" and record.number in after and record.continued_in is None:
+                self.records[place] = record.with_(continued_in=after[record.number])
+                write_record(self.workspace.folder, self.records[place])
+                changed.append(self.records[place])
+        return changed
+
+    def _tidy_checkpoints(self) -> None:
+        """Those of students that wait or were cut off stay, as far as `trials.checkpoints_gb` goes."""
+        if not self.config.trials.rungs:
+            return
+        ended = {record.candidate.key for record in self.records if record.counts and record.end != "stopped"}
+        self.checkpoints.drop(self.checkpoints.keys() & ended)
+        there = self.checkpoints.keys()
+        waiting = {record.candidate.key: record for record in expendable(self.records)}
+        for key in self.checkpoints.trim([key for key in waiting if key in there]):
+            self.progress.say(
+                f"trial {waiting[key].number} cannot go on any more: its checkpoint made room (trials.checkpoints_gb)"
+            )
 
     def _harvest(self, parent: TrialRecord) -> None:
         """Further trials that begin with the student that `parent` trained; the study is told of them afterwards.
@@ -200,8 +258,8 @@ class _Loop:
                 same = f"the same candidate as trial {record.number}; not trained twice"
                 moment = datetime.now(UTC).isoformat(timespec="seconds")
                 changes: dict[str, Any] = {"curve": (), "started": moment, "ended": moment}
-                changes |= {"seconds": {}, "cpu_seconds": {}}
-                # A refusal stays one, for the sampler; what is pending is measured once, under its first number.
+                changes |= {"seconds": {}, "cpu_seconds": {}, "resumed_from": None}
+                # A refusal or a stop stays one, for the sampler; what is pending is measured under its first number.
                 end = "duplicate" if record.end in ("complete", "pending") else record.end
                 return record.with_(number=number, end=end, reason=same, same_as=record.number, **changes)
         return None
@@ -217,10 +275,15 @@ class _Loop:
         cut_off = [record for record in self.records if record.end == "interrupted"]
         same = [record for record in cut_off if record.candidate.key == candidate.key]
         deaths = sum(str(record.reason).startswith(DIED) for record in same) + (how == DIED)
+        stopped = [record for record in self.records if record.end == "stopped" and record.counts]
+        left = next((record.number for record in stopped if record.candidate.key == candidate.key), None)
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         if deaths >= MOST_DEATHS:
             reason = f"the process ended {deaths} times during this candidate; it is not tried again"
-            return TrialRecord(number=number, candidate=candidate, end="failed", reason=reason, ended=moment)
+            return TrialRecord(number, candidate, "failed", reason, resumed_from=left, ended=moment)
+        if left is not None:  # the stopped student still deserves it, and goes on from its last checkpoint
+            reason = f"{how}; trial {left} goes on again"
+            return TrialRecord(number, candidate, "interrupted", reason, resumed_from=left, ended=moment)
         queued = self.space.params_of(candidate.flat())
         if not isinstance(queued, str):
             studies.enqueue(self.study, queued)
@@ -266,14 +329,17 @@ class _Loop:
         if away >= MOST_AWAY:
             return stays_away(self.config.name, away)
         done = sum(record.counts for record in self.records if record.final_of is None)
-        if done >= limits.trials:
+        size = self.bench.space.size()
+        seen = size is not None and done >= size
+        # Nobody who deserves to go on is left behind: that makes no further candidate, and ends.
+        last = (done >= limits.trials or seen) and self._goes_on_now() is None
+        if last and done >= limits.trials:
             return f"{done} trials are done (limits.trials)"
         if limits.hours is not None and spent_s >= limits.hours * 3600:
             return f"{spent_s / 3600:.2f} hours are spent (limits.hours)"
         if limits.max_kwh is not None and (reason := over_limit(self.workspace, self.records, limits.max_kwh)):
             return reason
-        size = self.bench.space.size()
-        if repeats >= REPEATS_BEFORE_END or (size is not None and done >= size):
+        if repeats >= REPEATS_BEFORE_END or (last and seen):
             return f"all of the space has been seen: {done} different candidates"
         return None
 

@@ -17,14 +17,14 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import SearchConfig
-from pipeline.metrics import METRICS
+from pipeline.metrics import METRICS, QUALITY
 from pipeline.record import TrialRecord
 from search_spaces import SearchSpace
 from search_spaces.candidate import Candidate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-CANDIDATE, SEED = "candidate", "seed"  # user attributes of a trial
+CANDIDATE, SEED, RESUMED = "candidate", "seed", "resumed_from"  # user attributes of a trial
 
 
 def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
@@ -74,9 +74,12 @@ def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list
         return TrialState.RUNNING, None
     if record.end in ("complete", "duplicate") and all(name in record.metrics for name in config.objectives):
         return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
-    if record.end == "refused":
+    if record.end in ("refused", "stopped"):
         if config.sampler.name in ("tpe", "random"):
             return TrialState.PRUNED, None
+        if record.end == "stopped":  # with a violated constraint, so its place among the bad is all that this decides
+            known = {**dict.fromkeys(QUALITY, record.rung_accuracy or 0.0), **record.metrics}
+            record = record.with_(metrics=known)
         if all(name in record.metrics for name in config.objectives):
             return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
     return TrialState.FAIL, None
@@ -86,7 +89,8 @@ def constraints(record: TrialRecord) -> dict[str, float]:
     """Named constraints of a trial, <= 0 where they hold: its budgets, and whether a stage refused to make it.
 
     Without the second a refusal for another reason than a budget would be a PRUNED trial that violates nothing, which
-    TPE may take for a good one.
+    TPE may take for a good one. For the same reason `stopped` and `dominated`, by how much quality such a student is
+    behind, stand among the violations of its record.
     """
     if record.end in ("failed", "interrupted", "pending"):
         return {}
@@ -154,20 +158,21 @@ def _frozen(record: TrialRecord | None, config: SearchConfig, space: SearchSpace
     if record is None:  # a number that left no record, not even an interrupted one
         return optuna.trial.create_trial(state=TrialState.FAIL)
     state, values = outcome(record, config)
-    noted = {CANDIDATE: record.candidate.flat(), SEED: record.candidate.seed}
+    known = _parameters(record, space)
+    return optuna.trial.create_trial(state=state, values=values, constraints=constraints(record), **known)
+
+
+def _parameters(record: TrialRecord, space: SearchSpace) -> dict[str, Any]:
+    """What a trial of this candidate is made with, apart from its outcome."""
+    noted: dict[str, Any] = {CANDIDATE: record.candidate.flat(), SEED: record.candidate.seed}
+    if record.resumed_from is not None:
+        noted[RESUMED] = record.resumed_from
     params = space.params_of(record.candidate.flat())
     if isinstance(params, str):  # an identity: the sampler's space does not hold it, so it has no parameters
-        return optuna.trial.create_trial(state=state, values=values, user_attrs=noted, constraints=constraints(record))
+        return {"user_attrs": noted}
     fixed = optuna.trial.FixedTrial(dict(params))
     space.sample(fixed, record.candidate.seed)
-    return optuna.trial.create_trial(
-        state=state,
-        values=values,
-        params=fixed.params,
-        distributions=fixed.distributions,
-        user_attrs=noted,
-        constraints=constraints(record),
-    )
+    return {"params": fixed.params, "distributions": fixed.distributions, "user_attrs": noted}
 
 
 def settle(study: optuna.Study, record: TrialRecord, config: SearchConfig) -> None:
@@ -181,6 +186,14 @@ def add(study: optuna.Study, record: TrialRecord, config: SearchConfig, space: S
     """A trial that nobody asked the study for; where the study lost some, the next start puts all of them back."""
     if count(study) == record.number:
         study.add_trial(_frozen(record, config, space))
+
+
+def begin(study: optuna.Study, candidate: Candidate, space: SearchSpace, resumed_from: int) -> int:
+    """The number of a new running trial that goes on with a stopped one; nothing is taken out of the queue."""
+    given = TrialRecord(count(study), candidate, "pending", resumed_from=resumed_from)  # pending: open, nothing told
+    trial = _parameters(given, space)
+    study.add_trial(optuna.trial.create_trial(state=TrialState.RUNNING, **trial))
+    return given.number
 
 
 def rebuild(config: SearchConfig, url: str, records: Iterable[TrialRecord], space: SearchSpace) -> None:

@@ -22,12 +22,21 @@ from pipeline.errors import Refused
 from pipeline.stages.encoder_guide import SCALE_BATCHES, Guide, Shares
 from pipeline.tasks import Batches, Task
 from pipeline.teacher_cache import MIRRORED, TeacherTargets
-from pipeline.training import Batch, fit, logits_of
+from pipeline.training import Batch, Between, fit, logits_of
+from pipeline.training_state import TrainingState
 
 Scalar = bool | int | float | str
 Row = Mapping[str, float]
 WEIGHT_DECAY = 0.02
 RECOVERY_RATE = 0.3  # of the distillation's learning rate: the weights are nearly right already
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A training that was left between two epochs: its state, and the rows of its curve until there."""
+
+    state: TrainingState
+    curve: Sequence[Row]
 
 
 @dataclass(frozen=True)
@@ -64,16 +73,21 @@ def distill(
     rows: float = 1.0,
     deadline: float | None = None,
     on_epoch: Callable[[Row], None] = lambda _: None,
+    begin: Begin | None = None,
+    between: Between | None = None,
 ) -> tuple[TorchArtifact, list[Row]]:
     """Train the student in place for `settings["epochs"]`; returns it and its curve.
 
     `teacher()` is the teacher in a module of the student's own kind; it is asked for only where an inner term is
     wanted. `rows` is the share of the training rows to learn from, the same ones in every trial. A row of the curve:
     epoch (from 1), loss, rung_accuracy (the torch model on validation), seconds since the start. `on_epoch(row)` may
-    raise to stop. Errors: Refused where a term cannot be had; Failed on divergence or time limit.
+    raise to stop; so may `between`, which `pipeline.training.fit` calls between two epochs with their state. `begin`
+    is where an equal training was left. Errors: Refused where a term cannot be had; Failed on divergence or time limit.
     """
     epochs, rate = int(settings["epochs"]), float(settings["learning_rate"])
-    return _learn(artifact, task, targets, settings, epochs, rate, seed, deadline, on_epoch, teacher, rows)
+    return _learn(
+        artifact, task, targets, settings, epochs, rate, seed, deadline, on_epoch, teacher, rows, begin, between
+    )
 
 
 def recover(
@@ -261,6 +275,8 @@ def _learn(
     on_epoch: Callable[[Row], None],
     teacher: Callable[[], nn.Module] | None,
     rows: float,
+    begun: Begin | None = None,
+    between: Between | None = None,
 ) -> tuple[TorchArtifact, list[Row]]:
     augment = str(settings.get("augment", "none"))
     if augment == "flip_shift" and not targets.mirrored:
@@ -273,7 +289,8 @@ def _learn(
     # TinyBERT's two stages: what is inside first, the answers after it
     first = round(float(settings.get("first_stage", 0.0)) * epochs) if guide is not None else 0
     held_out, labels = _batches(artifact, task, "validation"), task.labels("validation")
-    begin, curve = time.monotonic(), list[Row]()
+    curve = [] if begun is None else list(begun.curve)
+    begin = time.monotonic() - (curve[-1]["seconds"] if curve else 0.0)
 
     def loss_fn(batch: Batch) -> torch.Tensor:
         logits, projected, inner = learner(batch)
@@ -299,6 +316,8 @@ def _learn(
         seed=seed,
         on_epoch=after,
         deadline=deadline,
+        begin=None if begun is None else begun.state,
+        between=between,
     )
     return artifact, curve
 

@@ -34,6 +34,7 @@ class Family:
     inherits = True
     schemes = SCHEMES
     prunable = True
+    nested = ("layers", "width", "heads", "ff", "max_length")
 
     def dimensions(self, input: TextInput) -> dict[str, Dimension]:
         _check(input)

@@ -30,6 +30,7 @@ class Family:
     # or slow them down
     schemes = ("none", "fp16", "static_int8")
     prunable = True
+    nested = ("width", "depth")
 
     def dimensions(self, input: ImageInput) -> dict[str, Dimension]:
         return {

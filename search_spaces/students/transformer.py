@@ -30,6 +30,7 @@ class Family:
     inherits = False
     schemes = SCHEMES
     prunable = True
+    nested = ("layers", "heads", "head_width", "ff_ratio")
 
     def dimensions(self, input: ImageInput) -> dict[str, Dimension]:
         patches = _patches(input.size)

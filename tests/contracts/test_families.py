@@ -130,6 +130,19 @@ def test_logits_are_the_classifier_of_the_features(name: str, input: TaskInput) 
         assert module(*inputs(shape, 3)).shape == (3, input.classes)
 
 
+@pytest.mark.parametrize(("name", "input"), CASES, ids=str)
+def test_more_of_a_nested_axis_is_never_a_smaller_student(name: str, input: TaskInput) -> None:
+    family = load_family(name)
+    axes = family.dimensions(input)
+    start = {axis: dimension.start for axis, dimension in axes.items()}
+    assert family.nested and set(family.nested) <= set(axes)
+    for axis in family.nested:
+        rows = [{**start, axis: value} for value in sorted(axes[axis].values() or ())]
+        modules = [family.build(family.shape(row, input)) for row in rows if family.refuses(row, input) is None]
+        counts = [sum(parameter.numel() for parameter in module.parameters()) for module in modules]
+        assert counts == sorted(counts)
+
+
 def test_every_parameter_learns(family: Family) -> None:
     input = INPUTS[family.input_kind][0]
     shape = family.shape(architectures(family, input, 1)[0], input)

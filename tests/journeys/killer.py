@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 
@@ -60,6 +61,60 @@ def during_the_front() -> None:
     report_page.page = die
 
 
+def note_epochs() -> None:
+    """Every epoch that ends from now on is a line of `epochs.log`: what is taught, how, and which epoch it was."""
+    import pipeline.trial as trial
+
+    usual = trial.distill
+
+    def distill(*args: Any, on_epoch: Any, **kwargs: Any) -> Any:
+        def noted(row: Any) -> None:
+            with Path("epochs.log").open("a", encoding="utf-8") as log:
+                log.write(f"{args[3]['learning_rate']} {args[3]['temperature']} {kwargs['seed']} {row['epoch']}\n")
+            on_epoch(row)
+
+        return usual(*args, on_epoch=noted, **kwargs)
+
+    trial.distill = distill
+
+
+def at_a_rung(wanted: int = 1) -> None:
+    from pipeline.at_rungs import Climb
+
+    usual = Climb._judge
+
+    def judge(self: Any, rung: int) -> None:
+        return die() if rung == wanted else usual(self, rung)
+
+    Climb._judge = judge  # type: ignore[method-assign]
+
+
+def at_the_next_rung() -> None:
+    at_a_rung(2)
+
+
+def during_a_promotion() -> None:
+    import pipeline.search.study as study
+    import pipeline.trial as trial
+
+    begin, usual, going = study.begin, trial.distill, list[int]()
+
+    def noted(*args: Any) -> int:
+        going.append(begin(*args))
+        return going[-1]
+
+    def distill(*args: Any, on_epoch: Any, **kwargs: Any) -> Any:
+        return usual(*args, on_epoch=die if going else on_epoch, **kwargs)
+
+    study.begin, trial.distill = noted, distill
+
+
+def never() -> None:
+    pass
+
+
+RUNG_MOMENTS = {function.__name__: function for function in (at_a_rung, at_the_next_rung, during_a_promotion, never)}
+
 MOMENTS = {
     function.__name__: function
     for function in (
@@ -74,7 +129,9 @@ MOMENTS = {
 
 if __name__ == "__main__":
     moment, *arguments = sys.argv[1:]
-    MOMENTS[moment]()
+    if moment in RUNG_MOMENTS:
+        note_epochs()
+    {**MOMENTS, **RUNG_MOMENTS}[moment]()
     from pipeline.cli import run
 
     sys.exit(run(arguments))

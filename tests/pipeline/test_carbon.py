@@ -142,6 +142,12 @@ def test_a_search_without_an_account_says_so_and_not_zero(tmp_path: Path) -> Non
     assert "the search's own energy: no figure" in said and "kwh" not in found["trials"]["4"]
 
 
+def test_a_trial_that_serves_nobody_is_not_asked_what_it_pays_back(tmp_path: Path) -> None:
+    record = make_record(4, end="refused")
+    found = footprint(Workspace(tmp_path, "x"), parse_config(GOOD, "x"), [record], [4], {"energy": ENERGY})
+    assert not any("paid back" in line for line in found["sentences"])
+
+
 def test_trials_that_share_an_answer_share_a_line(tmp_path: Path) -> None:
     records = [make_record(number, latency=1.0 + number) for number in range(3)]
     found = footprint(Workspace(tmp_path, "x"), parse_config(GOOD, "x"), records, [0, 1, 2], {"energy": ENERGY})

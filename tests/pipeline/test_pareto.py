@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records_helper import TEACHER, make_record, make_search
 
-from pipeline.pareto import dominates, front, front_hypervolume, hypervolume, knee, on_front
+from pipeline.pareto import (
+    contributions,
+    dominates,
+    domination,
+    front,
+    front_hypervolume,
+    hypervolume,
+    knee,
+    on_front,
+)
 from pipeline.record import TrialRecord
 
 TWO = ("accuracy", "latency_p50_ms")
@@ -118,6 +127,17 @@ def test_front_is_what_nothing_dominates(
     assert bool(found) == bool(records)
 
 
+@settings(max_examples=40, deadline=None)
+@given(records_strategy, st.sampled_from([TWO, THREE, ("accuracy", "energy_mj")]))
+def test_domination_is_dominates_for_all_pairs(
+    rows: list[tuple[int, int, int, str, str]], objectives: tuple[str, ...]
+) -> None:
+    records = [*_records(rows), make_record(99, None, 1.0)]
+    found = domination(records, objectives)
+    for (i, a), (j, b) in itertools.product(enumerate(records), repeat=2):
+        assert found[i, j] == dominates(a, b, objectives)
+
+
 @settings(max_examples=60, deadline=None)
 @given(records_strategy, st.randoms())
 def test_front_does_not_depend_on_the_order_of_records(rows: list[tuple[int, int, int, str, str]], random) -> None:  # type: ignore[no-untyped-def]
@@ -188,6 +208,17 @@ def test_front_volume_uses_energy_only_where_it_may_be_ranked() -> None:
     generic, metered = make_record(1, 0.95, 5.0, energy=45), make_record(1, 0.95, 5.0, energy=45, kind="measured")
     assert front_hypervolume([generic], THREE, TEACHER, chance) == pytest.approx(2)
     assert front_hypervolume([metered], THREE, TEACHER, chance) == pytest.approx(2 * 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 25)), min_size=1, max_size=8))
+def test_a_contribution_is_what_the_volume_loses_without_the_record(cases: list[tuple[int, int]]) -> None:
+    records = [make_record(place, skill / 10, float(latency)) for place, (skill, latency) in enumerate(cases)]
+    chance, found = {"accuracy": 0.1}, contributions(records, TWO, TEACHER, {"accuracy": 0.1})
+    whole = front_hypervolume(records, TWO, TEACHER, chance)
+    for place in range(len(records)):
+        others = [*records[:place], *records[place + 1 :]]
+        assert found[place] == pytest.approx(whole - front_hypervolume(others, TWO, TEACHER, chance), abs=1e-9)
 
 
 def test_front_volume_never_falls_as_trials_come_in() -> None:

@@ -49,6 +49,21 @@ def test_feasible_needs_completion_and_every_budget() -> None:
     assert not TrialRecord(0, candidate, "refused").feasible
 
 
+def test_what_another_trial_went_on_with_counts_no_longer() -> None:
+    stopped = TrialRecord(3, Candidate.of({"student": "convnet"}, 0), "stopped", rung=1, rung_accuracy=0.5)
+    assert stopped.counts and not stopped.feasible
+    assert not stopped.with_(continued_in=7).counts
+    assert TrialRecord.from_json(stopped.with_(continued_in=7).to_json()).continued_in == 7
+
+
+def test_drift_is_the_shipped_file_against_its_untrained_twin() -> None:
+    screened = {"latency_p50_ms": 2.0, "size_mb": 0.0, "cpu_ms": 1.0}
+    record = TrialRecord(3, Candidate.of({"student": "convnet"}, 0), "complete", screened=screened)
+    record = record.with_(metrics={"latency_p50_ms": 2.5, "size_mb": 1.0, "accuracy": 0.9})
+    assert record.drift == {"latency_p50_ms": pytest.approx(0.25)}
+    assert record.with_(end="stopped").drift == {}
+
+
 def test_a_write_that_dies_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "record.json"
     write_json(path, {"a": 1})

@@ -15,6 +15,7 @@ from records_helper import TEACHER, make_record, make_report, make_search
 from rich.console import Console
 
 from pipeline.energy_words import MARKS, energy_sentence
+from pipeline.front_words import footer
 from pipeline.report import (
     columns,
     footnotes,
@@ -264,6 +265,14 @@ def test_parallel_coordinates_give_a_missing_parameter_a_place_of_its_own() -> N
     assert list(axes["prune.ratio"].values[:2]) == [0.5, 0.0]
     assert list(axes["student"].ticktext) == ["convnet", "identity"]
     assert {"accuracy", "latency_p50_ms", "energy_mj"} <= set(axes)
+
+
+def test_stopped_trials_are_counted_in_the_headline_and_told_below() -> None:
+    records = [make_record(1), make_record(2, end="stopped"), make_record(3, end="stopped").with_(continued_in=9)]
+    report = make_report(records)
+    assert "(2 stopped)" in headline(report)
+    told = "\n".join(footer(report, Path("mlruns")))
+    assert "1 student was stopped at a rung (trial 2)" in told
 
 
 def test_a_refused_trial_shows_no_quality_that_was_never_measured() -> None:

@@ -28,6 +28,7 @@ from pipeline.progress import Quiet
 from pipeline.record import TrialRecord, read_json, read_records, write_json, write_record
 from pipeline.rescore import anew, rescore, sentences
 from pipeline.search import loop
+from search_spaces.candidate import Candidate
 
 SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
 WATTS = {"none": 20.0, "fp16": 18.0, "dynamic_int8": 14.0, "static_int8": 12.0, "weight_int8": 16.0}
@@ -61,6 +62,10 @@ def with_columns(record: TrialRecord, kind: str = "modelled-generic") -> TrialRe
     measurement = dataclasses.replace(found, energy=energy).to_json()
     over = {"energy_mj": mj / BUDGET_MJ - 1}
     return record.with_(measurement=measurement, metrics={**record.metrics, "macs_m": 10.0}, violations=over)
+
+
+def synthetic_candidate() -> Candidate:
+    return Candidate.of({"student": "convnet", "convnet.width": 16, "quantize.scheme": "none"}, 0)
 
 
 @pytest.fixture
@@ -155,6 +160,17 @@ def test_budgets_are_judged_anew_and_the_study_knows(home: Any) -> None:
         assert record.violations["energy_mj"] == pytest.approx(record.metrics["energy_mj"] / BUDGET_MJ - 1)
     now = told(home)
     assert now == {number: record.metrics["energy_mj"] for number, record in after.items()} and now != before
+
+
+def test_the_figure_before_training_goes_with_the_old_model(tmp_path: Path) -> None:
+    """Students are compared at a rung by it, or, where it is gone, by the new one."""
+    config, twin = synthetic.config(1), {"energy_mj": 3.0, "size_mb": 2.0}
+    bench = synthetic.bench(config, synthetic.workspace(tmp_path, config))
+    candidate = synthetic_candidate()
+    record = with_columns(synthetic.record(0, candidate, bench, lambda _: None)).with_(screened=twin)
+    model = of_device(board(tmp_path / "board.yaml"))
+    assert anew(record, model, config, "now").screened == {"size_mb": 2.0}
+    assert record.screened == twin
 
 
 def test_the_same_model_again_changes_nothing_and_a_better_one_adds_to_the_history(home: Any) -> None:

@@ -11,10 +11,12 @@ import pytest
 from fakes import ScriptedTarget
 from learning_helper import digits
 
-from pipeline.config import TargetConfig
+from pipeline.config import TargetConfig, TrialsConfig
 from pipeline.errors import Refused
 from pipeline.modelled import no_model
-from pipeline.screening import device_key, screen, untrained_figures
+from pipeline.record import TrialRecord
+from pipeline.rungs import Peers
+from pipeline.screening import device_key, drifted, screen, screened, untrained_figures
 from pipeline.workspace import Workspace
 from search_spaces import load_family
 from search_spaces.candidate import Candidate
@@ -102,6 +104,45 @@ def test_over_budget_is_refused_with_its_figures_and_unknown_quality(bench: Any,
     assert caught.value.violations["latency_p50_ms"] == pytest.approx(1.0)
     assert caught.value.violations["accuracy"] == 0.0 and caught.value.metrics["accuracy"] == 0.1
     assert [verb for verb, _ in bench.target.calls] == ["measure"]
+
+
+def test_without_a_device_budget_figures_are_had_only_where_they_are_wanted(bench: Any, tmp_path: Path) -> None:
+    bench.config.budget = {"accuracy": 0.9}
+    assert screen(candidate(), bench, tmp_path) is None and not bench.target.calls
+    twin = screen(candidate(), bench, tmp_path, always=True)
+    assert twin is not None and twin.metrics["latency_p50_ms"] == pytest.approx(4.0)
+
+
+def test_what_is_certainly_dominated_is_refused_under_a_constraint_of_its_own(bench: Any, tmp_path: Path) -> None:
+    bench.config.trials = TrialsConfig(refuse_dominated=True)
+    bench.config.objectives, bench.teacher_metrics = ["accuracy", "latency_p50_ms"], {"accuracy": 0.95}
+    holder = TrialRecord(0, candidate(**{"convnet.width": 32}), "complete")
+    better = TrialRecord(1, candidate(**{"convnet.block": "separable", "convnet.width": 8}), "complete")
+    peers = [
+        holder.with_(metrics={"accuracy": 0.7, "latency_p50_ms": 9.0}),
+        better.with_(metrics={"accuracy": 0.8, "latency_p50_ms": 3.0}),
+    ]
+    found: dict[str, Any] = {}
+    with pytest.raises(Refused, match="certainly dominated: trial 1 is no worse") as caught:
+        screened(candidate(), bench, tmp_path, found, Peers(peers))
+    assert caught.value.violations == {
+        "latency_p50_ms": pytest.approx(-0.2), "accuracy": 0.0, "dominated": pytest.approx(0.05)
+    }  # fmt: skip
+    assert caught.value.metrics["accuracy"] == 0.1 and found["screened"]["latency_p50_ms"] == pytest.approx(4.0)
+    assert screened(candidate(), bench, tmp_path, found, Peers(peers[:1])) is not None
+    bench.config.trials = TrialsConfig(refuse_dominated=True, dominated_margin=0.1)
+    assert screened(candidate(), bench, tmp_path, found, Peers(peers)) is not None
+    bench.config.trials = TrialsConfig(rungs=[1])
+    assert screened(candidate(), bench, tmp_path, found, Peers(peers)) is not None
+    assert [verb for verb, _ in bench.target.calls] == ["measure"]
+
+
+def test_a_shipped_file_that_is_not_like_its_twin_is_told() -> None:
+    found = {"screened": {"latency_p50_ms": 2.0, "size_mb": 1.0}, "metrics": {"latency_p50_ms": 2.2, "size_mb": 1.01}}
+    assert drifted(found, ["accuracy", "latency_p50_ms", "size_mb"]) == [
+        "latency_p50_ms is 2.2 ms where the untrained twin had 2 ms"
+    ]
+    assert drifted({"metrics": {"latency_p50_ms": 2.2}}, ["latency_p50_ms"]) == []
 
 
 def test_an_unreliable_figure_is_not_kept(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
