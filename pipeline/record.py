@@ -64,7 +64,7 @@ class TrialRecord:
     @property
     def precision(self) -> str:
         """The quantization scheme of the shipped file; `none` is 32-bit floats."""
-        return str(self.candidate.section("quantize").get("scheme", "none"))
+        return str(dict(self.candidate.values).get("quantize.scheme", "none"))
 
     @property
     def energy_kind(self) -> str | None:
@@ -85,8 +85,7 @@ class TrialRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrialRecord:
-        known = {item.name for item in fields(cls)}
-        values = {name: value for name, value in data.items() if name in known}
+        values = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         values["candidate"] = Candidate.of(data["candidate"]["values"], data["candidate"]["seed"])
         values["intervals"] = {name: (pair[0], pair[1]) for name, pair in data.get("intervals", {}).items()}
         values["curve"] = tuple(data.get("curve", ()))
@@ -136,10 +135,12 @@ def write_record(search: Path, record: TrialRecord) -> None:
 
 def read_records(search: Path) -> list[TrialRecord]:
     """Every finished trial of a search, by number; an unreadable file is left out (its trial is run again)."""
-    records = []
-    for path in sorted((search / "trials").glob("*/record.json")):
+    records, trials = [], search / "trials"
+    names = os.listdir(trials) if trials.is_dir() else []  # noqa: PTH208 - text, not paths: there may be 10,000
+    for name in sorted(names):
         try:
-            records.append(TrialRecord.from_json(read_json(path)))
-        except (ValueError, KeyError, TypeError):
-            continue  # a half-written file cannot happen (see write_json); a hand-edited one can
+            with open(f"{trials}/{name}/record.json", "rb") as file:  # noqa: PTH123
+                records.append(TrialRecord.from_json(json.loads(file.read())))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # none yet, or hand-edited: a half-written file cannot happen (see write_json)
     return records

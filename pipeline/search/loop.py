@@ -111,7 +111,8 @@ class _Loop:
         self.ledger, self.ask = ledger, ask
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
-        self.study = studies.open_study(config, workspace.study_url)
+        seen = studies.seen(self.records, config, self.space)
+        self.study = studies.open_study(config, workspace.study_url, seen)
         self._mend()
         self.tracker = Tracker(workspace, config, progress.say)
         self.tracker.repair(self.records)
