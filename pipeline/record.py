@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,22 +52,24 @@ class TrialRecord:
         """A candidate's own first ending: no repetition of an equal one, and not cut off."""
         return self.same_as is None and self.end != "interrupted"
 
-    @property
+    # Cached: after every trial they are asked of all.
+
+    @cached_property
     def feasible(self) -> bool:
         """Complete, and within every budget."""
         return self.end == "complete" and all(value <= 0 for value in self.violations.values())
 
-    @property
+    @cached_property
     def unreliable(self) -> bool:
         """More than a quarter of the session that timed it was void: kept, and off the front."""
         return bool(((self.measurement or {}).get("latency") or {}).get("unreliable", False))
 
-    @property
+    @cached_property
     def precision(self) -> str:
         """The quantization scheme of the shipped file; `none` is 32-bit floats."""
         return str(dict(self.candidate.values).get("quantize.scheme", "none"))
 
-    @property
+    @cached_property
     def energy_kind(self) -> str | None:
         """The kind of the energy figure, None where there is none."""
         energy = (self.measurement or {}).get("energy") or {}

@@ -161,6 +161,7 @@ def mend(
     """
     said = []
     by_number = {record.number: record for record in records}
+    missing = range(count(study), max(by_number, default=-1) + 1)  # before anything is queued
     for trial in trials(study):
         if trial.state != TrialState.RUNNING:
             continue
@@ -177,7 +178,6 @@ def mend(
             study.tell(trial.number, state=TrialState.FAIL)
         else:
             tell(study, trial.number, record, config)
-    missing = range(count(study), max(by_number, default=-1) + 1)
     for number in missing:
         study.add_trial(_frozen(by_number.get(number), config, space))
     if missing:
