@@ -210,10 +210,11 @@ def finals(
     progress: Callable[[int, float | None], Any] | None = None,
 ) -> dict[str, Any]:
     """Distil trials in full (every training row, `finals.epochs`), once per seed; each becomes a trial of its own."""
-    from pipeline.finals import run_finals, spreads
+    from pipeline.finals import run_finals
     from pipeline.findings import config_of
     from pipeline.progress import Quiet
     from pipeline.record import read_records
+    from pipeline.spreads import spreads
 
     workspace = existing(root, name)
     config = config_of(workspace)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from statistics import fmean, stdev
 
 from pipeline import workbench
 from pipeline.config import FinalsConfig, SearchConfig
@@ -89,22 +88,6 @@ def missing_seeds(record: TrialRecord, records: Sequence[TrialRecord], finals: F
     ends = ("complete", "pending")  # what waits for its device is trained already
     done = {item.candidate.seed for item in records if item.final_of == record.number and item.end in ends}
     return [seed for seed in wanted if seed not in done]
-
-
-def spreads(records: Sequence[TrialRecord], metric: str) -> dict[int, tuple[list[int], float, float]]:
-    """By finalist: its finals' numbers, and mean and standard deviation of a metric over them (0 for one alone)."""
-    found: dict[int, list[TrialRecord]] = {}
-    for record in records:
-        if record.final_of is not None and record.end == "complete" and metric in record.metrics:
-            found.setdefault(record.final_of, []).append(record)
-    return {
-        number: (
-            [record.number for record in finals],
-            fmean(record.metrics[metric] for record in finals),
-            stdev(record.metrics[metric] for record in finals) if len(finals) > 1 else 0.0,
-        )
-        for number, finals in found.items()
-    }
 
 
 def _finalist(number: int, records: Sequence[TrialRecord]) -> TrialRecord:

@@ -34,7 +34,10 @@ def find(
     *,
     paired: bool = True,
 ) -> FrontReport:
-    """The report of a search as it stands; `paired=False` leaves out the paired tests between its points."""
+    """The report of a search as it stands.
+
+    `paired=False`, for who only looks on, leaves out the paired tests between its points, and the footprint.
+    """
     config = config or config_of(workspace)
     records = read_records(workspace.folder) if records is None else records
     points = front(records, config.objectives)
@@ -57,7 +60,7 @@ def find(
         test=_test(workspace),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         budget=config.budget,
-        footprint=footprint(workspace, config, records, numbers, frozen["measurement"]),
+        footprint=footprint(workspace, config, records, numbers, frozen["measurement"]) if paired else {},
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.finals import spreads
 from pipeline.findings import best_int8
 from pipeline.metrics import text
+from pipeline.spreads import spreads
 from pipeline.workspace import root_flag
 
 SHOWN = 8  # numbers of trials in one sentence

@@ -77,6 +77,22 @@ def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[Tri
     return sorted(found, key=lambda record: (record.metrics.get("latency_p50_ms", math.inf), record.number))
 
 
+def efficient(costs: Array) -> Flags:
+    """Which rows of `costs` [n, d] no other row is at most equal to in every column; of equal rows the first is.
+
+    In the order of its sum, a row can only be beaten by those before it: n times the number of efficient rows.
+    """
+    order = np.lexsort((*costs.T[::-1], costs.sum(axis=1)))
+    kept = order[:0]
+    for rows in _blocks(order):
+        rows = rows[~_at_most(costs[kept], costs[rows]).any(axis=1)]
+        beaten = np.tril(_at_most(costs[rows], costs[rows]), -1).any(axis=1)
+        kept = np.concatenate([kept, rows[~beaten]])
+    flags = np.zeros(len(costs), dtype=bool)
+    flags[kept] = True
+    return flags
+
+
 def on_front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> frozenset[int]:
     """The numbers of the trials on the front."""
     return frozenset(record.number for record in front(records, objectives))
@@ -155,14 +171,10 @@ def knee(records: Iterable[TrialRecord], objectives: Sequence[str]) -> TrialReco
 
 
 def _costs(records: Sequence[TrialRecord], objectives: Sequence[str]) -> Array:
-    rows = [[_cost(name, record.metrics.get(name)) for name in objectives] for record in records]
-    return np.array(rows, dtype=float).reshape(len(records), len(objectives))
-
-
-def _cost(name: str, value: float | None) -> float:
-    if value is None or not math.isfinite(value):
-        return math.inf
-    return -value if METRICS[name].maximize else value
+    rows = [[record.metrics.get(name, math.inf) for name in objectives] for record in records]
+    values = np.array(rows, dtype=float).reshape(len(records), len(objectives))
+    signs = np.array([-1.0 if METRICS[name].maximize else 1.0 for name in objectives])
+    return np.where(np.isfinite(values), signs * values, math.inf)
 
 
 def _coarse(record: TrialRecord) -> bool:
@@ -183,29 +195,38 @@ def _energy_classes(records: Sequence[TrialRecord]) -> NDArray[np.int64]:
 
 
 def _beaten(costs: Array, energy: NDArray[np.int64], objectives: list[str]) -> Flags:
-    """Which rows another row dominates, or equals with a lower index."""
-    order = np.arange(len(costs))
-    parts = [
-        _beaten_rows(costs, energy, objectives, order[start : start + _ROWS]) for start in range(0, len(costs), _ROWS)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
+    """Which rows another row dominates, or equals with a lower index; rows of one number in `energy` compare energies.
+
+    Among those the relation is transitive, so the efficient rows decide; between them the other objectives do, and
+    there the efficient rows of each number by these objectives decide, whether or not they are beaten themselves.
+    """
+    found = np.zeros(len(costs), dtype=bool)
+    groups = [np.flatnonzero(energy == number) for number in np.unique(energy)]
+    if "energy_mj" not in objectives:
+        groups = [np.arange(len(costs))]
+    for group in groups:
+        found[group] = ~efficient(costs[group])
+    if len(groups) == 1 or len(objectives) < 3:  # one objective left over decides nothing
+        return found
+    free = costs[:, [name != "energy_mj" for name in objectives]]
+    for group in groups:
+        best = free[group[efficient(free[group])]]
+        others = np.setdiff1d(np.flatnonzero(~found), group)
+        for rows in _blocks(others):
+            found[rows] = (_at_most(best, free[rows]) & (best < free[rows, None]).any(axis=2)).any(axis=1)
+    return found
 
 
-def _beaten_rows(costs: Array, energy: NDArray[np.int64], objectives: list[str], rows: NDArray[np.int64]) -> Flags:
-    at_least = np.ones((len(rows), len(costs)), dtype=bool)
-    at_most = at_least.copy()
-    same = energy[rows, None] == energy[None, :]
-    for column, name in enumerate(objectives):
-        ours, theirs = costs[rows, column, None], costs[None, :, column]
-        free = ~same if name == "energy_mj" else np.False_
-        at_least &= (theirs <= ours) | free
-        at_most &= (ours <= theirs) | free
-    if "energy_mj" in objectives and len(objectives) < 3:
-        at_least &= same
-    earlier = np.arange(len(costs))[None, :] < rows[:, None]
-    if "energy_mj" in objectives:
-        earlier &= same  # rows whose energies are not compared may stand for others in turn, until none is left
-    return np.asarray((at_least & (~at_most | earlier)).any(axis=1), dtype=bool)
+def _at_most(these: Array, those: Array) -> Flags:
+    """[len(those), len(these)]: whether each of these is nowhere above each of those."""
+    flags = np.ones((len(those), len(these)), dtype=bool)
+    for column in range(these.shape[1]):
+        flags &= these[:, column] <= those[:, column, None]
+    return flags
+
+
+def _blocks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
 
 
 def _volume(points: Array, corner: Array) -> float:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,20 +59,22 @@ class TrialRecord:
         """A candidate's own ending: no repetition of an equal one, not cut off, and not gone on with."""
         return self.same_as is None and self.end != "interrupted" and self.continued_in is None
 
-    @property
+    # Cached: after every trial they are asked of all.
+
+    @cached_property
     def feasible(self) -> bool:
         """Complete, and within every budget."""
         return self.end == "complete" and all(value <= 0 for value in self.violations.values())
 
-    @property
+    @cached_property
     def unreliable(self) -> bool:
         """More than a quarter of the session that timed it was void: kept, and off the front."""
         return bool(((self.measurement or {}).get("latency") or {}).get("unreliable", False))
 
-    @property
+    @cached_property
     def precision(self) -> str:
         """The quantization scheme of the shipped file; `none` is 32-bit floats."""
-        return str(self.candidate.section("quantize").get("scheme", "none"))
+        return str(dict(self.candidate.values).get("quantize.scheme", "none"))
 
     @property
     def drift(self) -> dict[str, float]:
@@ -81,7 +84,7 @@ class TrialRecord:
         known = {name: value for name, value in self.screened.items() if name in self.metrics and value > 0}
         return {name: self.metrics[name] / value - 1 for name, value in known.items()}
 
-    @property
+    @cached_property
     def energy_kind(self) -> str | None:
         """The kind of the energy figure, None where there is none."""
         energy = (self.measurement or {}).get("energy") or {}
@@ -100,8 +103,7 @@ class TrialRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrialRecord:
-        known = {item.name for item in fields(cls)}
-        values = {name: value for name, value in data.items() if name in known}
+        values = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         values["candidate"] = Candidate.of(data["candidate"]["values"], data["candidate"]["seed"])
         values["intervals"] = {name: (pair[0], pair[1]) for name, pair in data.get("intervals", {}).items()}
         values["curve"] = tuple(data.get("curve", ()))
@@ -151,10 +153,12 @@ def write_record(search: Path, record: TrialRecord) -> None:
 
 def read_records(search: Path) -> list[TrialRecord]:
     """Every finished trial of a search, by number; an unreadable file is left out (its trial is run again)."""
-    records = []
-    for path in sorted((search / "trials").glob("*/record.json")):
+    records, trials = [], search / "trials"
+    names = os.listdir(trials) if trials.is_dir() else []  # noqa: PTH208 - text, not paths: there may be 10,000
+    for name in sorted(names):
         try:
-            records.append(TrialRecord.from_json(read_json(path)))
-        except (ValueError, KeyError, TypeError):
-            continue  # a half-written file cannot happen (see write_json); a hand-edited one can
+            with open(f"{trials}/{name}/record.json", "rb") as file:  # noqa: PTH123
+                records.append(TrialRecord.from_json(json.loads(file.read())))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # none yet, or hand-edited: a half-written file cannot happen (see write_json)
     return records

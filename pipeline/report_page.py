@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -26,10 +27,12 @@ from pipeline.report_plot import (
     staircase,
 )
 from pipeline.report_trials import hover, trials_table
+from pipeline.thinned import thinned
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "hexagon")
 _TEXT_ONLY = "%{text}<extra></extra>"
 _LOG_FROM = 20.0  # an axis whose largest value is this many times its smallest is drawn by logarithm
+MOST_OTHERS = 2000  # trials off the front on the page: thousands more make a browser slow
 _SHARED = 0.5  # parallel coordinates show parameters that at least this share of the trials have
 
 
@@ -37,10 +40,11 @@ def page(report: FrontReport) -> str:
     """The whole HTML page, plotly's library inside (about 5 MB)."""
     from plotly.offline import get_plotlyjs
 
-    notes = [*footnotes(report), *report.footprint.get("sentences", ())]
+    drawn = shown(report)
+    notes = [*footnotes(report), *_left_out(report, drawn), *report.footprint.get("sentences", ())]
     lines = "<p>This picture needs two complete trials.</p>"
-    if len(report.complete) > 1:
-        lines = _figure_html(parallel(report), "parallel")
+    if len(drawn.complete) > 1:
+        lines = _figure_html(parallel(drawn), "parallel")
     template = Template(files("pipeline").joinpath("templates/front.html.txt").read_text(encoding="utf-8"))
     return template.substitute(
         title=html.escape(report.name),
@@ -48,10 +52,24 @@ def page(report: FrontReport) -> str:
         teacher=html.escape(_teacher_line(report)),
         notes="\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
         plotly=get_plotlyjs(),
-        scatter=_figure_html(scatter(report), "scatter"),
+        scatter=_figure_html(scatter(drawn), "scatter"),
         parallel=lines,
-        table=trials_table(report),
+        table=trials_table(drawn),
     )
+
+
+def shown(report: FrontReport) -> FrontReport:
+    """The report with the front and few enough of the other trials for a browser, spread evenly over the search."""
+    on_front = set(report.front_numbers)
+    others = thinned([record for record in report.records if record.number not in on_front], MOST_OTHERS)
+    return replace(report, records=sorted([*report.front, *others], key=lambda record: record.number))
+
+
+def _left_out(report: FrontReport, drawn: FrontReport) -> list[str]:
+    others = len(report.records) - len(report.front_numbers)
+    few = len(drawn.records) - len(report.front_numbers)
+    said = f"This page shows the front and {few} of the {others} other trials, spread evenly over the search"
+    return [f"{said}; all of them are in MLflow: niwaki ui {report.name}"] if few < others else []
 
 
 def write_page(report: FrontReport, path: Path) -> None:

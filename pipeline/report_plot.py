@@ -114,9 +114,10 @@ def _title(name: str) -> str:
 
 
 def _dominated(axes: Any, rest: Sequence[_Point], markers: dict[str, str]) -> None:
-    style = {"color": FAINT, "markersize": 5.5, "alpha": 0.6, "markeredgewidth": 0, "zorder": 2}
-    for record, x, y in rest:
-        axes.plot(x, y, markers[record.candidate.student], **style)
+    style = {"color": FAINT, "markersize": 5.5, "alpha": 0.6, "markeredgewidth": 0, "linestyle": "none", "zorder": 2}
+    for student, marker in markers.items():  # one artist a family: one a trial takes seconds for thousands
+        places = [(x, y) for record, x, y in rest if record.candidate.student == student]
+        axes.plot([x for x, _ in places], [y for _, y in places], marker=marker, **style)
 
 
 def _front(axes: Any, quality: str, cost: str, best: Sequence[_Point], markers: dict[str, str]) -> None:

@@ -16,11 +16,11 @@ from hardware_targets import HardwareTarget
 from pipeline.artifact import View, sha256_of, view_of
 from pipeline.config import SearchConfig
 from pipeline.errors import ConfigError, NothingFits
-from pipeline.finals import spreads
 from pipeline.findings import best_int8, find
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord, read_json, write_json
 from pipeline.report import FrontReport
+from pipeline.spreads import spreads
 from pipeline.statistics import retention_low
 from pipeline.tasks import Task
 from pipeline.workspace import Workspace

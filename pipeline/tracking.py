@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import SearchConfig
 from pipeline.errors import Unavailable
 from pipeline.record import TrialRecord, write_json
+from pipeline.tracked import Book, Tracked
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 
 CHANGING = ("end", "energy.rescored", "continued_in")  # tags by which a run is known to be older than its record
 PARENT, NUMBER, SEARCH = "mlflow.parentRunId", "niwaki.trial", "niwaki.search"
+MOST_LOOKED_UP = 50  # trials that are looked for in MLflow one by one; for more, all runs are read
 
 
 def client(workspace: Workspace) -> MlflowClient:
@@ -61,6 +63,7 @@ class Tracker:
         self._missed: dict[int, TrialRecord] = {}
         self._parent = ""
         self._experiment = ""
+        self._book = Book(workspace.folder / "tracked.jsonl")
         self._guard(self._open)
 
     @property
@@ -155,29 +158,51 @@ class Tracker:
     def _repair(self, records: list[TrialRecord]) -> None:
         if not self._parent:
             self._open()
-        said: dict[int, Mapping[str, str]] = {}
-        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
-            number = int(run.data.tags.get(NUMBER, -1))
-            if run.info.status == "RUNNING" or number in self._runs or run.data.tags.get("end") is None:
-                self._client.delete_run(run.info.run_id)
-                continue
-            self._runs[number] = run.info.run_id
-            said[number] = run.data.tags
-            if run.data.tags.get("on_front") == "true":
-                self._shown.add(number)
-        known = {record.number: self._tags(record) for record in records}
-        for number, tags in said.items():  # a run whose record is gone, or says something else now: that is the truth
-            if any(tags.get(name) != known.get(number, {"end": ""}).get(name) for name in CHANGING):
+        tracked = self._book.read(self._parent)
+        known = {record.number: _changing(record) for record in records}
+        missing = sorted(known.keys() - (tracked or {}).keys())
+        if tracked is None or len(missing) > MOST_LOOKED_UP:
+            tracked = self._read_runs()
+        else:
+            self._delete_runs(missing)
+            front = self._search(f"tags.`{PARENT}` = '{self._parent}' and tags.on_front = 'true'")
+            self._shown = {int(run.data.tags[NUMBER]) for run in front}
+        self._runs = {number: each.run for number, each in tracked.items()}
+        for number, each in tracked.items():  # a run whose record is gone, or says something else: that is the truth
+            if dict(each.says) != known.get(number):
                 self._forget(number)
         for record in records:
             if record.number not in self._runs:
                 self._log(record)
+
+    def _read_runs(self) -> dict[int, Tracked]:
+        """Every whole run of this search as it is in MLflow, into a new book; what is half or double is deleted."""
+        found: dict[int, Tracked] = {}
+        self._shown.clear()
+        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
+            number = int(run.data.tags.get(NUMBER, -1))
+            if run.info.status == "RUNNING" or number in found or run.data.tags.get("end") is None:
+                self._client.delete_run(run.info.run_id)
+                continue
+            says = {name: run.data.tags[name] for name in CHANGING if name in run.data.tags}
+            found[number] = Tracked(run.info.run_id, says)
+            if run.data.tags.get("on_front") == "true":
+                self._shown.add(number)
+        self._book.begin(self._parent, found)
+        return found
+
+    def _delete_runs(self, numbers: Iterable[int]) -> None:
+        """What a trial that is not in the book has left in MLflow: half a run, or a whole one that nobody noted."""
+        for number in numbers:
+            for run in self._search(f"tags.`{PARENT}` = '{self._parent}' and tags.`{NUMBER}` = '{number}'"):
+                self._client.delete_run(run.info.run_id)
 
     def _forget(self, number: int) -> None:
         run = self._runs.pop(number, None)
         self._shown.discard(number)
         if run:
             self._client.delete_run(run)
+            self._book.add(number, None)
             shutil.rmtree(self._artifacts(run), ignore_errors=True)
 
     def _log(self, record: TrialRecord) -> None:
@@ -210,6 +235,7 @@ class Tracker:
         self._client.log_batch(run, metrics[:1000], params, [RunTag(k, v) for k, v in self._tags(record).items()])
         self._log_files(run, record)
         self._client.set_terminated(run, _status(record), end_time=moment)
+        self._book.add(record.number, Tracked(run, _changing(record)))
         self._runs[record.number] = run
 
     def _log_files(self, run: str, record: TrialRecord) -> None:
@@ -224,7 +250,7 @@ class Tracker:
     def _tags(self, record: TrialRecord) -> dict[str, str]:
         energy = (record.measurement or {}).get("energy") or {}
         tags = {
-            "end": record.end,
+            **_changing(record),
             "reason": record.reason or "",
             "on_front": "false",
             "feasible": str(record.feasible).lower(),
@@ -242,18 +268,21 @@ class Tracker:
         if record.earlier_energy:
             last = record.earlier_energy[-1]
             before = last.get("energy") or {}
-            tags["energy.rescored"] = f"{last['until']}, {len(record.earlier_energy)}x"
             figure = "no figure" if last.get("energy_mj") is None else f"{last['energy_mj']:.4g} mJ"
             tags["energy.before"] = f"{figure}, {before.get('kind')}, {before.get('boundary')}"
         return {name: value[:4900] for name, value in tags.items() if value != ""}
 
     def _show_front(self, report: FrontReport, files: list[Path]) -> None:
         now = set(report.front_numbers)
-        for number in now ^ self._shown:
-            run = self._runs.get(number)
-            if run:
-                self._client.set_tag(run, "on_front", str(number in now).lower())
-                self._shown.symmetric_difference_update({number})
+        try:
+            for number in now ^ self._shown:
+                run = self._runs.get(number)
+                if run:
+                    self._client.set_tag(run, "on_front", str(number in now).lower())
+                    self._shown.symmetric_difference_update({number})
+        except Exception:
+            self._book.drop()  # a run that is noted and cannot be written, such as one that a user deleted
+            raise
         self._log_own_energy(report.footprint.get("search", {}))
         for path in files:
             self._client.log_artifact(self._parent, str(path))
@@ -357,6 +386,12 @@ def _alone(path: Path) -> Any:
 
 def _milliseconds(moment: str) -> int | None:
     return int(datetime.fromisoformat(moment).timestamp() * 1000) if moment else None
+
+
+def _changing(record: TrialRecord) -> dict[str, str]:
+    """The tags `CHANGING` of a record."""
+    rescored = f"{record.earlier_energy[-1]['until']}, {len(record.earlier_energy)}x" if record.earlier_energy else ""
+    return {"end": record.end, **({"energy.rescored": rescored} if rescored else {})}
 
 
 def _status(record: TrialRecord) -> str:

@@ -8,6 +8,7 @@ mlruns/
     search.json                configuration, frozen teacher figures
     trials/<number>/           record.json (the truth), model.onnx, predictions.npy, ...
     spent.json                 processor time of every run, what the search's own energy is made of
+    tracked.jsonl              which trials are whole in MLflow
     front.json|csv|png|html  test.json
 """
 

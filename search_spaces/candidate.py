@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 Scalar = bool | int | float | str
 
@@ -22,7 +23,7 @@ class Candidate:
         """From a flat mapping."""
         return cls(tuple(sorted(flat.items())), seed)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """16 hex digits that equal candidates share; the seed is left out."""
         return hashlib.sha256(json.dumps(self.values).encode()).hexdigest()[:16]

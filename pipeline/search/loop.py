@@ -115,7 +115,8 @@ class _Loop:
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
         self.checkpoints = checkpoints_of(config, workspace)
-        self.study = studies.open_study(config, workspace.study_url)
+        seen = studies.seen(self.records, config, self.space)
+        self.study = studies.open_study(config, workspace.study_url, seen)
         self._mend()
         self._mark_continued()
         self._tidy_checkpoints()

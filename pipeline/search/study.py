@@ -8,23 +8,30 @@ PRUNED trials with a constraint, NSGA-II, NSGA-III and GP read COMPLETE trials o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import SearchConfig
 from pipeline.metrics import METRICS, QUALITY
 from pipeline.record import TrialRecord
+from pipeline.search.window import Window, chosen, cost
+from pipeline.thinned import thinned
 from search_spaces import SearchSpace
 from search_spaces.candidate import Candidate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
+MOST_RANKED = 2000  # trials that a ranking of parameters is made from
 CANDIDATE, SEED, RESUMED = "candidate", "seed", "resumed_from"  # user attributes of a trial
+# Samplers that learn from values alone; the genetic ones keep their generations in study.db, and read all of it.
+WINDOWED = ("tpe", "random")
 
 
 def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
@@ -43,29 +50,59 @@ def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
         return makers[config.sampler.name]()
 
 
-def open_study(config: SearchConfig, url: str) -> optuna.Study:
-    """Create or load the study; the sampler's seed moves on with the trials, so a resumed search repeats nothing."""
+def open_study(config: SearchConfig, url: str, history: Iterable[FrozenTrial] = ()) -> optuna.Study:
+    """Create or load the study; the sampler's seed moves on with the trials, so a resumed search repeats nothing.
+
+    Who asks for candidates gives the `history` that their sampler is to learn from (`seen`).
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
             study_name=config.name,
-            storage=url,
+            storage=_storage(config, url, history),
             directions=[METRICS[name].direction for name in config.objectives],
             load_if_exists=True,
         )
         study.set_metric_names(list(config.objectives))
-    study.sampler = make_sampler(config, config.seed + len(trials(study)))
+    study.sampler = make_sampler(config, config.seed + count(study))
     return study
 
 
+def _storage(config: SearchConfig, url: str, history: Iterable[FrozenTrial]) -> str | optuna.storages.BaseStorage:
+    if config.sampler.name not in WINDOWED:
+        return url
+    return Window(optuna.storages.RDBStorage(url), config.name, history)
+
+
+def seen(records: Iterable[TrialRecord], config: SearchConfig, space: SearchSpace) -> list[FrozenTrial]:
+    """Of the finished trials those that the sampler is shown; a sampler without a window reads all from study.db."""
+    if config.sampler.name not in WINDOWED:
+        return []
+    finished = [record for record in records if record.end != "pending"]
+    return [_numbered(finished[place], config, space) for place in chosen(_costs(finished, config))]
+
+
+def _costs(records: Sequence[TrialRecord], config: SearchConfig) -> NDArray[np.float64]:
+    signs = [-1.0 if METRICS[name].maximize else 1.0 for name in config.objectives]
+    broken = [any(value > 0 for value in constraints(record).values()) for record in records]
+    values = [outcome(record, config)[1] for record in records]
+    return np.array([cost(found, over, signs) for found, over in zip(values, broken, strict=True)])
+
+
+def _numbered(record: TrialRecord, config: SearchConfig, space: SearchSpace) -> FrozenTrial:
+    trial = _frozen(record, config, space)
+    trial.number = record.number
+    return trial
+
+
 def trials(study: optuna.Study) -> list[FrozenTrial]:
-    """All trials, without the deep copy that costs seconds at 10,000."""
+    """The trials in view by number, without the deep copy that costs seconds at 10,000; with gaps behind a window."""
     return study.get_trials(deepcopy=False)
 
 
 def count(study: optuna.Study) -> int:
     """How many trials the study has, whatever became of them."""
-    return len(trials(study))
+    return max((trial.number for trial in trials(study)), default=-1) + 1
 
 
 def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list[float] | None]:
@@ -102,18 +139,17 @@ def tell(study: optuna.Study, trial: optuna.Trial | int, record: TrialRecord, co
     """Constraints last and once, then the outcome; a pending trial stays open, since its values are yet to come."""
     if record.end == "pending":
         return
-    number = trial if isinstance(trial, int) else trial.number
-    handle = trial if not isinstance(trial, int) else _handle(study, number)
-    already = trials(study)[number].constraints
+    handle = trial if not isinstance(trial, int) else _handle(study, trial)
+    already = handle.constraints
     for name, value in constraints(record).items():
         if name not in already:
             handle.set_constraint(name, value)
     state, values = outcome(record, config)
-    study.tell(number, values=values, state=state)
+    study.tell(handle, values=values, state=state)
 
 
 def _handle(study: optuna.Study, number: int) -> optuna.Trial:
-    return optuna.Trial(study, trials(study)[number]._trial_id)
+    return optuna.Trial(study, next(trial for trial in trials(study) if trial.number == number)._trial_id)
 
 
 def mend(
@@ -129,8 +165,8 @@ def mend(
     """
     said = []
     by_number = {record.number: record for record in records}
-    known = trials(study)
-    for trial in known:
+    missing = range(count(study), max(by_number, default=-1) + 1)  # before anything is queued
+    for trial in trials(study):
         if trial.state != TrialState.RUNNING:
             continue
         record = by_number.get(trial.number)
@@ -146,7 +182,6 @@ def mend(
             study.tell(trial.number, state=TrialState.FAIL)
         else:
             tell(study, trial.number, record, config)
-    missing = range(len(known), max(by_number, default=-1) + 1)
     for number in missing:
         study.add_trial(_frozen(by_number.get(number), config, space))
     if missing:
@@ -177,8 +212,7 @@ def _parameters(record: TrialRecord, space: SearchSpace) -> dict[str, Any]:
 
 def settle(study: optuna.Study, record: TrialRecord, config: SearchConfig) -> None:
     """Tell a trial that has stayed open; where the study has lost it, the next start puts it back from its record."""
-    known = trials(study)
-    if record.number < len(known) and known[record.number].state == TrialState.RUNNING:
+    if any(trial.number == record.number and trial.state == TrialState.RUNNING for trial in trials(study)):
         tell(study, record.number, record, config)
 
 
@@ -270,10 +304,12 @@ def sampling(study: optuna.Study, at_random: bool, seed: int) -> Iterator[None]:
 def importances(records: list[TrialRecord], config: SearchConfig, space: SearchSpace) -> dict[str, dict[str, float]]:
     """Which parameters mattered for each objective (PED-ANOVA, arXiv 2304.10255), per student family too.
 
+    From at most `MOST_RANKED` complete trials, spread over the search.
     Keys are `<objective>` for the choice among all and `<objective> within <student>`; too few trials give no entry.
     """
     found: dict[str, dict[str, float]] = {}
-    complete = [record for record in records if record.end == "complete"]
+    complete = thinned([record for record in records if record.end == "complete"], MOST_RANKED)
+    frozen = {record.number: _frozen(record, config, space) for record in complete}
     groups = {"": complete}
     for student in sorted({record.candidate.student for record in complete}):
         groups[f" within {student}"] = [record for record in complete if record.candidate.student == student]
@@ -281,7 +317,7 @@ def importances(records: list[TrialRecord], config: SearchConfig, space: SearchS
         if len(group) < 8:
             continue
         study = optuna.create_study(directions=[METRICS[name].direction for name in config.objectives])
-        study.add_trials([_frozen(record, config, space) for record in group])
+        study.add_trials([frozen[record.number] for record in group])
         for position, name in enumerate(config.objectives):
             ranked = _ranked(study, position)
             if ranked:

@@ -7,8 +7,9 @@ from records_helper import make_record
 
 from pipeline.config import FinalsConfig
 from pipeline.errors import ConfigError
-from pipeline.finals import _finalist, in_full, missing_seeds, spreads
+from pipeline.finals import _finalist, in_full, missing_seeds
 from pipeline.record import TrialRecord
+from pipeline.spreads import spreads
 from search_spaces.candidate import Candidate
 
 

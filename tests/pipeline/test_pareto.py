@@ -13,6 +13,7 @@ from pipeline.pareto import (
     contributions,
     dominates,
     domination,
+    efficient,
     front,
     front_hypervolume,
     hypervolume,
@@ -246,3 +247,14 @@ def test_knee_of_few_points() -> None:
     assert knee([make_record(1)], TWO).number == 1  # type: ignore[union-attr]
     two = [make_record(1, 0.7, 1.0), make_record(2, 0.9, 9.0)]
     assert knee(two, TWO) in two
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), max_size=30))
+def test_efficient_rows_are_those_that_no_other_row_covers(rows: list[tuple[int, int, int]]) -> None:
+    costs = np.array(rows, dtype=float).reshape(-1, 3)
+    covered = [
+        any((b <= a).all() and ((b < a).any() or j < i) for j, b in enumerate(costs) if j != i)
+        for i, a in enumerate(costs)
+    ]
+    assert efficient(costs).tolist() == [not each for each in covered]
