@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import yaml
@@ -24,7 +25,9 @@ from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
+from pipeline.screening import known_figures
 from pipeline.search import study as studies
+from pipeline.search.knowledge import Known
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
@@ -111,13 +114,18 @@ class _Loop:
         self.ledger, self.ask = ledger, ask
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
-        self.study = studies.open_study(config, workspace.study_url)
+        self.study = studies.open_study(config, workspace.study_url, self._known_before())
         self._mend()
         self.tracker = Tracker(workspace, config, progress.say)
         self.tracker.repair(self.records)
         self._tell_about_search()
         self._front_at = -FRONT_EVERY_S
         self._recipes_queued = False
+
+    def _known_before(self) -> Known:
+        """What a sampler may know beside the study."""
+        figures = partial(known_figures, bench=self.bench)
+        return Known(self.space, self.records, self.bench.teacher_metrics, self.bench.chance, figures)
 
     def run(self) -> SearchResult:
         begin, repeats, away = self.now(), 0, 0

@@ -1,4 +1,4 @@
-"""The one door to Optuna: samplers, the study, telling, and mending the study from the records.
+"""The door to Optuna: samplers, the study, telling, and mending the study from the records.
 
 Optuna 5 facts this file rests on: multi-objective TPE is independent unless `multivariate=True`; in a conditional
 space only `group=True` models all parameters; a constraint is write-once and feasible when <= 0; TPE learns from
@@ -19,6 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.config import SearchConfig
 from pipeline.metrics import METRICS
 from pipeline.record import TrialRecord
+from pipeline.search.device_aware import DeviceAware
+from pipeline.search.knowledge import Known
 from search_spaces import SearchSpace
 from search_spaces.candidate import Candidate
 
@@ -27,8 +29,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 CANDIDATE, SEED = "candidate", "seed"  # user attributes of a trial
 
 
-def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
-    """The sampler of a configuration, seeded."""
+def make_sampler(config: SearchConfig, seed: int, known: Known | None = None) -> BaseSampler:
+    """The sampler of a configuration, seeded; `device_aware` needs what the search knows, and is random without."""
     start = config.sampler.startup_trials
     with warnings.catch_warnings():
         # `group=True` announces itself as experimental on every construction.
@@ -39,12 +41,18 @@ def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
             "nsga3": lambda: optuna.samplers.NSGAIIISampler(population_size=max(start, 2), seed=seed),
             "gp": lambda: optuna.samplers.GPSampler(n_startup_trials=start, seed=seed),
             "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+            "device_aware": lambda: (
+                optuna.samplers.RandomSampler(seed=seed) if known is None else DeviceAware(known, config, seed)
+            ),
         }
         return makers[config.sampler.name]()
 
 
-def open_study(config: SearchConfig, url: str) -> optuna.Study:
-    """Create or load the study; the sampler's seed moves on with the trials, so a resumed search repeats nothing."""
+def open_study(config: SearchConfig, url: str, known: Known | None = None) -> optuna.Study:
+    """Create or load the study; the sampler's seed moves on with the trials, so a resumed search repeats nothing.
+
+    Who asks for candidates gives what the search knows beside the study.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
@@ -54,7 +62,7 @@ def open_study(config: SearchConfig, url: str) -> optuna.Study:
             load_if_exists=True,
         )
         study.set_metric_names(list(config.objectives))
-    study.sampler = make_sampler(config, config.seed + len(trials(study)))
+    study.sampler = make_sampler(config, config.seed + len(trials(study)), known)
     return study
 
 
@@ -75,7 +83,7 @@ def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list
     if record.end in ("complete", "duplicate") and all(name in record.metrics for name in config.objectives):
         return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
     if record.end == "refused":
-        if config.sampler.name in ("tpe", "random"):
+        if config.sampler.name in ("tpe", "random", "device_aware"):
             return TrialState.PRUNED, None
         if all(name in record.metrics for name in config.objectives):
             return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
