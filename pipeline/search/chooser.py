@@ -23,7 +23,6 @@ _EXPECTED, _GIVE_OR_TAKE = 0.4, 0.25
 # What counts as one step of the covariance: nearly three quarters of an axis' half, one doubling of the size, two of a
 # cost (of which there are two or more, that rise and fall together). Found on the MLPerf v2.x grids.
 _AXIS, _DOUBLING = 0.7, 0.5
-_MOST = 400  # trials that the models learn from; further ones are thinned out evenly
 _FEWEST_TIMED = 3
 
 
@@ -67,14 +66,13 @@ class Goal:
 
 def worth(pool: Pool, seen: Seen, goal: Goal) -> Array:
     """Expected hypervolume improvement per expected second of training, [n]; without timed trials, per training."""
-    kept = np.unique(np.linspace(0, len(seen.quality) - 1, min(_MOST, len(seen.quality))).round().astype(int))
-    rows, known = _features(pool), _features(seen)[kept]
+    rows, known = _features(pool), _features(seen)
     error = np.log(np.maximum(1 - seen.quality, LEAST_ERROR))
     centre = np.log(max(goal.teacher_error, LEAST_ERROR)) + _EXPECTED
-    errors = believe(rows, known, error[kept], centre=centre, scale=_GIVE_OR_TAKE)
+    errors = believe(rows, known, error, centre=centre, scale=_GIVE_OR_TAKE)
     points = seen.costs[seen.whole], seen.quality[seen.whole]
     gain = expected_improvement(pool.costs, errors.mean, errors.deviation, *points, goal.corner, goal.floor)
-    return gain / _seconds(rows, known, seen.seconds[kept]) * (1.0 if pool.possible is None else pool.possible)
+    return gain / _seconds(rows, known, seen.seconds) * (1.0 if pool.possible is None else pool.possible)
 
 
 def _features(of: Pool | Seen) -> Array:

@@ -71,8 +71,7 @@ def _beaten(costs: Array, quality: Array) -> NDArray[np.bool_]:
     all_of_it = np.column_stack([costs, -quality])
     at_most = (all_of_it[None, :, :] <= all_of_it[:, None, :]).all(axis=2)
     equal, order = at_most & at_most.T, np.arange(len(costs))
-    found: NDArray[np.bool_] = (at_most & (~equal | (order[None, :] < order[:, None]))).any(axis=1)
-    return found
+    return np.asarray((at_most & (~equal | (order[None, :] < order[:, None]))).any(axis=1), dtype=bool)
 
 
 def _areas(costs: Array, edges: list[Array], which: NDArray[np.intp], levels: int) -> Array:

@@ -2,8 +2,8 @@
 
 Device figures come from wherever they are known: a trial that was measured, or an untrained twin that was, in this
 search or another. For the rest they are predicted from the shapes that were measured, with a spread, which counts where
-a budget is near. Quality comes from trained students only. One that was stopped early says what its accuracy was after
-the epochs that it had, under a mark of its own.
+a budget is near. Quality comes from trained students only. For one that was stopped early it is what the accuracy at
+its last epoch came to in those that were trained on from the same epoch, in the median.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.config import SearchConfig
 from pipeline.metrics import DEVICE, METRICS
 from pipeline.pareto import front, rankable
 from pipeline.record import TrialRecord
-from pipeline.search.chooser import Goal, Pool, Seen, worth
+from pipeline.search.chooser import LEAST_ERROR, Goal, Pool, Seen, worth
 from pipeline.search.encoding import encode
 from pipeline.search.pool import candidates
 from pipeline.search.surrogate import believe
@@ -77,9 +77,12 @@ def promise(
     """What each candidate of the pool is worth by these records (`chooser.worth`), [n]; `names` are the device's
     objectives."""
     metric = config.task.metric
-    stops = metric == "accuracy"  # what a rung knows
-    taught = [record for record in records if _scored(record, config) or (stops and _early(record))]
-    rows = _rows(pool, taught, known.space)
+    scored = [record for record in records if _scored(record, config)]
+    quality = {record.number: record.metrics[metric] for record in scored}
+    if metric == "accuracy":  # which is what a rung knows
+        quality |= _expected(records, scored)
+    taught = [record for record in records if record.number in quality]
+    rows = encode([candidate.flat() for candidate in [*pool, *(record.candidate for record in taught)]], known.space)
     limited = [name for name in DEVICE if name in config.budget and known.teacher.get(name, 0.0) > 0]
     sizes = [name for name in SIZES if known.teacher.get(name, 0.0) > 0]
     ahead = _figures(pool, [*names, *limited, *sizes], records, known)
@@ -92,7 +95,7 @@ def promise(
             rows[len(pool) :],
             _means(behind, names),
             _means(behind, sizes),
-            np.array([_quality(record, config) for record in taught]),
+            np.array([quality[record.number] for record in taught]),
             np.array([_seconds(record) for record in taught]),
             np.array([_scored(record, config) and record.feasible for record in taught]),
         ),
@@ -161,29 +164,30 @@ def _shape(candidate: Candidate) -> dict[str, Scalar]:
     return {name: value for name, value in candidate.flat().items() if not name.startswith(_WEIGHTS_ONLY)}
 
 
-def _rows(pool: Sequence[Candidate], taught: Sequence[TrialRecord], space: SearchSpace) -> Array:
-    flats = [*(candidate.flat() for candidate in pool), *(_as_trained(record) for record in taught)]
-    early = np.array([*(0.0 for _ in pool), *(float(_early(record)) for record in taught)])
-    rows = encode(flats, space)
-    return np.column_stack([rows, early]) if early.any() else rows
-
-
 def _scored(record: TrialRecord, config: SearchConfig) -> bool:
     return record.end == "complete" and config.task.metric in record.metrics
 
 
-def _early(record: TrialRecord) -> bool:
-    """Stopped between its epochs by a decision, with an accuracy of the torch model to show for it."""
-    return record.end not in ("complete", "failed", "interrupted", "pending") and bool(record.curve)
+def _expected(records: Sequence[TrialRecord], scored: Sequence[TrialRecord]) -> dict[int, float]:
+    """By number, the quality that a student stopped at an epoch would have come to.
+
+    Errors shrink from that epoch on by the median factor of those that went on; with fewer than `FEWEST` of these
+    nothing is said.
+    """
+    found = {}
+    for record in records:
+        epochs = len(record.curve)
+        if record.end in ("complete", "failed", "interrupted", "pending") or not epochs:
+            continue
+        longer = [one for one in scored if len(one.curve) > epochs and one.trained_by is None]
+        factors = [_error(one.metrics["accuracy"]) / _error(one.curve[epochs - 1]["rung_accuracy"]) for one in longer]
+        if len(factors) >= FEWEST:
+            found[record.number] = 1 - _error(record.curve[-1]["rung_accuracy"]) * float(np.median(factors))
+    return found
 
 
-def _as_trained(record: TrialRecord) -> dict[str, Scalar]:
-    flat = record.candidate.flat()
-    return {**flat, "distill.epochs": len(record.curve)} if _early(record) else flat
-
-
-def _quality(record: TrialRecord, config: SearchConfig) -> float:
-    return float(record.curve[-1]["rung_accuracy"] if _early(record) else record.metrics[config.task.metric])
+def _error(accuracy: float) -> float:
+    return max(1 - accuracy, LEAST_ERROR)
 
 
 def _seconds(record: TrialRecord) -> float:

@@ -61,15 +61,23 @@ class _Counted:
     def __init__(self, digits: Sequence[int]) -> None:
         self.digits, self.bases = list(digits), list[int]()
 
-    def suggest_float(self, _name: str, low: float, high: float, *, step: float | None = None, **_: Any) -> float:
+    def suggest_float(
+        self,
+        name: str,
+        low: float,
+        high: float,
+        *,
+        step: float | None = None,
+        log: bool = False,  # noqa: ARG002
+    ) -> float:
         if step is None:
-            raise ValueError(f"{low:g} to {high:g} without a step cannot be counted")
+            raise ValueError(f"{name}, {low:g} to {high:g} without a step, cannot be counted")
         return low + step * self._next(round((high - low) / step) + 1)
 
-    def suggest_int(self, _name: str, low: int, high: int, *, step: int = 1, **_: Any) -> int:
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:  # noqa: ARG002
         return low + step * self._next((high - low) // step + 1)
 
-    def suggest_categorical(self, _name: str, choices: Sequence[Any]) -> Any:
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # noqa: ARG002
         return choices[self._next(len(choices))]
 
     def _next(self, base: int) -> int:
