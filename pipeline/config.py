@@ -183,7 +183,7 @@ class TargetConfig(_Strict):
 
 
 class SamplerConfig(_Strict):
-    name: Literal["tpe", "nsga2", "nsga3", "gp", "random"] = "tpe"
+    name: Literal["tpe", "nsga2", "nsga3", "gp", "random", "device_aware"] = "tpe"
     startup_trials: int = Field(10, ge=1)
 
 

@@ -122,7 +122,7 @@ def front_hypervolume(
     over the model's. Energy is left out where the front's figures may not be ranked against each other.
     """
     points = front(records, objectives)
-    usable = [name for name in _rankable(points, objectives) if name in teacher_metrics]
+    usable = [name for name in rankable(points, objectives) if name in teacher_metrics]
     if not points or not usable:
         return 0.0
     columns = [_gain(name, points, teacher_metrics[name], chance.get(name, 0.0)) for name in usable]
@@ -161,7 +161,7 @@ def knee(records: Iterable[TrialRecord], objectives: Sequence[str]) -> TrialReco
     points = front(records, objectives)
     if not points:
         return None
-    axes = _rankable(points, objectives)
+    axes = rankable(points, objectives)
     costs = np.column_stack([_knee_axis(name, points) for name in axes])
     span = costs.max(axis=0) - costs.min(axis=0)
     costs = (costs - costs.min(axis=0))[:, span > 0] / span[span > 0]
@@ -241,7 +241,8 @@ def _volume(points: Array, corner: Array) -> float:
     return float(sum(_volume(flat[: i + 1], corner[:-1]) * depth[i] for i in range(len(points)) if depth[i] > 0))
 
 
-def _rankable(points: Sequence[TrialRecord], objectives: Sequence[str]) -> list[str]:
+def rankable(points: Sequence[TrialRecord], objectives: Sequence[str]) -> list[str]:
+    """The objectives by which all of these points may be compared; energy is not always one."""
     generic = any(_coarse(record) for record in points)
     mixed = len({_energy_class(record) for record in points}) > 1
     return [name for name in objectives if name != "energy_mj" or not (generic or mixed)]

@@ -24,6 +24,7 @@ from pipeline.making import build, export_student, pruned, quantized, rounding
 from pipeline.metrics import text
 from pipeline.record import TrialRecord, read_json, write_json
 from pipeline.rungs import Peers
+from search_spaces import IDENTITY
 from search_spaces.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -133,11 +134,9 @@ def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> t
     Read back where this shape is known on this device, as it is now, against this reference. What is unreliable is not
     kept.
     """
-    stored = bench.workspace.cache / "screened" / f"{device_key(candidate, bench)}.json"
+    stored = _folder(bench) / f"{device_key(candidate, bench)}.json"
     if stored.exists():
-        known = read_json(stored)
-        artifact = OnnxArtifact.from_json(known["artifact"], folder / "untrained.onnx")
-        return Measurement.from_json(known["measurement"]), artifact
+        return _read(stored, folder)
     twin = build(candidate, bench, inherited=False)
     if candidate.section("prune").get("ratio", 0):
         twin = pruned(twin, candidate, bench, trained=False)
@@ -152,13 +151,38 @@ def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> t
     return measurement, shipped
 
 
-def device_key(candidate: Candidate, bench: Workbench) -> str:
+def known_figures(candidates: Sequence[Candidate], bench: Workbench) -> list[dict[str, float] | None]:
+    """Device metrics of each candidate whose shape was measured before on this device, as it is now; None elsewhere."""
+    if not _folder(bench).is_dir():
+        return [None] * len(candidates)
+    fingerprint = bench.target.conditions().fingerprint
+    return [_known(candidate, bench, fingerprint) for candidate in candidates]
+
+
+def _known(candidate: Candidate, bench: Workbench, fingerprint: str) -> dict[str, float] | None:
+    if candidate.student == IDENTITY:
+        return None
+    stored = _folder(bench) / f"{device_key(candidate, bench, fingerprint)}.json"
+    return device_metrics(*_read(stored, stored.parent), bench) if stored.exists() else None
+
+
+def _folder(bench: Workbench) -> Path:
+    return bench.workspace.cache / "screened"
+
+
+def _read(stored: Path, folder: Path) -> tuple[Measurement, OnnxArtifact]:
+    known = read_json(stored)
+    artifact = OnnxArtifact.from_json(known["artifact"], folder / "untrained.onnx")
+    return Measurement.from_json(known["measurement"]), artifact
+
+
+def device_key(candidate: Candidate, bench: Workbench, fingerprint: str | None = None) -> str:
     """16 hex digits that change with all that the device figures of an untrained candidate hang on."""
     shape = bench.families[candidate.student].shape(candidate.section(candidate.student), bench.input)
     parts = [
         *({name: value for name, value in part.items() if name not in _WEIGHTS_ONLY}
           for part in (shape, candidate.section("prune"), candidate.section("quantize"))),
-        bench.target.conditions().fingerprint,
+        fingerprint or bench.target.conditions().fingerprint,
         bench.config.target.model_dump(mode="json"),
         bench.reference.sha256,
         bench.task.fingerprint,

@@ -102,6 +102,7 @@ def bench(settings: SearchConfig, workspace: Workspace, _step: Any = None, _say:
         space=search_spaces.load(settings.space, input=shape, augmentations=["none", "shift"]),
         target=SimpleNamespace(conditions=lambda: conditions, name="scripted"),
         teacher_metrics=figures,
+        chance={"accuracy": 0.1},
         notes=(),
         teacher_spent={"trained": False, "here": False},
     )

@@ -20,7 +20,7 @@ FORBIDDEN = {
 }
 # One door per dependency.
 DOORS = {
-    "optuna": {"pipeline/search/study.py", "pipeline/search/window.py"},
+    "optuna": {"pipeline/search/study.py", "pipeline/search/window.py", "pipeline/search/device_aware.py"},
     "mlflow": {"pipeline/tracking.py"},
     "torch_pruning": {"pipeline/stages/prune.py"},
     "transformers": {"pipeline/teacher_hub.py"},

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import yaml
@@ -26,8 +27,9 @@ from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.rungs import Peers, deserving, expendable
-from pipeline.screening import compares
+from pipeline.screening import compares, known_figures
 from pipeline.search import study as studies
+from pipeline.search.knowledge import Known
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
@@ -116,7 +118,7 @@ class _Loop:
         self.records = read_records(workspace.folder)
         self.checkpoints = checkpoints_of(config, workspace)
         seen = studies.seen(self.records, config, self.space)
-        self.study = studies.open_study(config, workspace.study_url, seen)
+        self.study = studies.open_study(config, workspace.study_url, seen, self._known_before())
         self._mend()
         self._mark_continued()
         self._tidy_checkpoints()
@@ -125,6 +127,11 @@ class _Loop:
         self._tell_about_search()
         self._front_at = -FRONT_EVERY_S
         self._recipes_queued = False
+
+    def _known_before(self) -> Known:
+        """What a sampler may know beside the study."""
+        figures = partial(known_figures, bench=self.bench)
+        return Known(self.space, self.records, self.bench.teacher_metrics, self.bench.chance, figures)
 
     def run(self) -> SearchResult:
         begin, repeats, away = self.now(), 0, 0

@@ -1,4 +1,4 @@
-"""The one door to Optuna: samplers, the study, telling, and mending the study from the records.
+"""The door to Optuna: samplers, the study, telling, and mending the study from the records.
 
 Optuna 5 facts this file rests on: multi-objective TPE is independent unless `multivariate=True`; in a conditional
 space only `group=True` models all parameters; a constraint is write-once and feasible when <= 0; TPE learns from
@@ -21,6 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.config import SearchConfig
 from pipeline.metrics import METRICS, QUALITY
 from pipeline.record import TrialRecord
+from pipeline.search.device_aware import DeviceAware
+from pipeline.search.knowledge import Known
 from pipeline.search.window import Window, chosen, cost
 from pipeline.thinned import thinned
 from search_spaces import SearchSpace
@@ -34,8 +36,8 @@ CANDIDATE, SEED, RESUMED = "candidate", "seed", "resumed_from"  # user attribute
 WINDOWED = ("tpe", "random")
 
 
-def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
-    """The sampler of a configuration, seeded."""
+def make_sampler(config: SearchConfig, seed: int, known: Known | None = None) -> BaseSampler:
+    """The sampler of a configuration, seeded; `device_aware` needs what the search knows, and is random without."""
     start = config.sampler.startup_trials
     with warnings.catch_warnings():
         # `group=True` announces itself as experimental on every construction.
@@ -46,14 +48,20 @@ def make_sampler(config: SearchConfig, seed: int) -> BaseSampler:
             "nsga3": lambda: optuna.samplers.NSGAIIISampler(population_size=max(start, 2), seed=seed),
             "gp": lambda: optuna.samplers.GPSampler(n_startup_trials=start, seed=seed),
             "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+            "device_aware": lambda: (
+                optuna.samplers.RandomSampler(seed=seed) if known is None else DeviceAware(known, config, seed)
+            ),
         }
         return makers[config.sampler.name]()
 
 
-def open_study(config: SearchConfig, url: str, history: Iterable[FrozenTrial] = ()) -> optuna.Study:
+def open_study(
+    config: SearchConfig, url: str, history: Iterable[FrozenTrial] = (), known: Known | None = None
+) -> optuna.Study:
     """Create or load the study; the sampler's seed moves on with the trials, so a resumed search repeats nothing.
 
-    Who asks for candidates gives the `history` that their sampler is to learn from (`seen`).
+    Who asks for candidates gives the `history` that their sampler is to learn from (`seen`), and what the search knows
+    beside the study.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -64,7 +72,7 @@ def open_study(config: SearchConfig, url: str, history: Iterable[FrozenTrial] = 
             load_if_exists=True,
         )
         study.set_metric_names(list(config.objectives))
-    study.sampler = make_sampler(config, config.seed + count(study))
+    study.sampler = make_sampler(config, config.seed + count(study), known)
     return study
 
 
@@ -112,7 +120,7 @@ def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list
     if record.end in ("complete", "duplicate") and all(name in record.metrics for name in config.objectives):
         return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
     if record.end in ("refused", "stopped"):
-        if config.sampler.name in ("tpe", "random"):
+        if config.sampler.name in ("tpe", "random", "device_aware"):
             return TrialState.PRUNED, None
         if record.end == "stopped":  # with a violated constraint, so its place among the bad is all that this decides
             known = {**dict.fromkeys(QUALITY, record.rung_accuracy or 0.0), **record.metrics}

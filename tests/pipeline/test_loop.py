@@ -129,7 +129,7 @@ def test_the_genetic_sampler_is_told_of_refusals_as_complete(go, monkeypatch, tm
     assert states(tmp_path)[6] == "COMPLETE"
 
 
-@pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3", "gp", "random"])
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3", "gp", "random", "device_aware"])
 def test_every_sampler_runs(go, name: str) -> None:
     result = go(9, sampler={"name": name, "startup_trials": 3})
     assert sum(record.counts for record in result.report.records) == 9

@@ -16,7 +16,7 @@ from pipeline.errors import Refused
 from pipeline.modelled import no_model
 from pipeline.record import TrialRecord
 from pipeline.rungs import Peers
-from pipeline.screening import device_key, drifted, screen, screened, untrained_figures
+from pipeline.screening import device_key, drifted, known_figures, screen, screened, untrained_figures
 from pipeline.workspace import Workspace
 from search_spaces import load_family
 from search_spaces.candidate import Candidate
@@ -75,6 +75,19 @@ def test_a_known_shape_is_not_measured_again(bench: Any, tmp_path: Path) -> None
     assert again == first and artifact.macs > 0 and artifact.size_bytes > 0
     assert [verb for verb, _ in bench.target.calls] == ["measure"]
     assert not list(tmp_path.glob("*untrained*")) and not list(tmp_path.glob("*.part"))
+
+
+def test_known_figures_are_told_without_measuring(bench: Any, tmp_path: Path) -> None:
+    like, other = candidate(**{"distill.epochs": 9}), candidate(**{"convnet.width": 24})
+    identity = Candidate.of({"student": "identity", "quantize.scheme": "none"}, 0)
+    assert known_figures([like, other], bench) == [None, None]
+    untrained_figures(candidate(), bench, tmp_path)
+    told, unknown, never = known_figures([like, other, identity], bench)
+    assert told is not None and told["latency_p50_ms"] == pytest.approx(4.0) and told["macs_m"] > 0
+    assert unknown is None and never is None
+    assert [verb for verb, _ in bench.target.calls] == ["measure"]
+    bench.target.threads = 2
+    assert known_figures([like], bench) == [None]
 
 
 def test_what_changes_the_device_figures_changes_the_key(bench: Any) -> None:

@@ -1,0 +1,90 @@
+"""Which of many candidates is worth training next, where all but their quality is known: plain arrays in and out.
+
+Accuracy is learned from the trials, device figures are not: they are given, so the model spends nothing on them and a
+candidate's place among the costs is certain. What a candidate is worth is the volume that it is expected to add to the
+front, per second that its training is expected to take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.search.improvement import expected_improvement
+from pipeline.search.surrogate import believe
+
+Array = NDArray[np.float64]
+
+LEAST_ERROR = 1e-3  # an error below it, perhaps 0 on few rows, is taken as this, so that it has a logarithm
+# Before any student is trained: errors e^0.4 = 1.5 times the teacher's, give or take a quarter of it.
+_EXPECTED, _GIVE_OR_TAKE = 0.4, 0.25
+# What counts as one step of the covariance: nearly three quarters of an axis' half, one doubling of the size, two of a
+# cost (of which there are two or more, that rise and fall together). Found on the MLPerf v2.x grids.
+_AXIS, _DOUBLING = 0.7, 0.5
+_FEWEST_TIMED = 3
+
+
+@dataclass(frozen=True)
+class Pool:
+    """n candidates: `rows` [n, k] as `encoding` gives them, `costs` [n, d] as log2 of the teacher's.
+
+    `sizes` [n, s], such as log2 of the multiply-accumulates over the teacher's, are no costs, but say much of accuracy.
+    `possible` [n] is how probable it is that all budgets are kept; None is certain.
+    """
+
+    rows: Array
+    costs: Array
+    sizes: Array
+    possible: Array | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """m trials: rows, costs and sizes as a pool's, `quality` [m], and `seconds` of training [m], NaN where not counted.
+
+    `whole` [m] says which were trained to their end; the others teach the model and are no points of the front.
+    """
+
+    rows: Array
+    costs: Array
+    sizes: Array
+    quality: Array
+    seconds: Array
+    whole: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where volume begins: `corner` [d] of the costs, the quality `floor`; and the error of the teacher."""
+
+    corner: Array
+    floor: float
+    teacher_error: float
+
+
+def worth(pool: Pool, seen: Seen, goal: Goal) -> Array:
+    """Expected hypervolume improvement per expected second of training, [n]; without timed trials, per training."""
+    rows, known = _features(pool), _features(seen)
+    error = np.log(np.maximum(1 - seen.quality, LEAST_ERROR))
+    centre = np.log(max(goal.teacher_error, LEAST_ERROR)) + _EXPECTED
+    errors = believe(rows, known, error, centre=centre, scale=_GIVE_OR_TAKE)
+    points = seen.costs[seen.whole], seen.quality[seen.whole]
+    gain = expected_improvement(pool.costs, errors.mean, errors.deviation, *points, goal.corner, goal.floor)
+    return gain / _seconds(rows, known, seen.seconds) * (1.0 if pool.possible is None else pool.possible)
+
+
+def _features(of: Pool | Seen) -> Array:
+    """What a student costs says much of what it can, so the costs are features, too."""
+    return np.column_stack([of.rows * _AXIS, of.costs * _DOUBLING, of.sizes])
+
+
+def _seconds(rows: Array, known: Array, seconds: Array) -> Array:
+    """Expected seconds of training, [n]; 1 where too few trials were timed."""
+    timed = np.isfinite(seconds) & (seconds > 0)
+    if timed.sum() < _FEWEST_TIMED:
+        return np.ones(len(rows))
+    logs = np.log(seconds[timed])
+    belief = believe(rows, known[timed], logs, centre=float(logs.mean()), scale=max(float(logs.std()), 0.1))
+    return np.exp(belief.mean)

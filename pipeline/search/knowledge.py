@@ -1,0 +1,196 @@
+"""From the records of a search to the arrays of `chooser`: what is known beforehand, and what was learned.
+
+Device figures come from wherever they are known: a trial that was measured, or an untrained twin that was, in this
+search or another. For the rest they are predicted from the shapes that were measured, with a spread, which counts where
+a budget is near. Quality comes from trained students only. For one that was stopped early it is what the accuracy at
+its last epoch came to in those that were trained on from the same epoch, in the median.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from pipeline.config import SearchConfig
+from pipeline.metrics import DEVICE, METRICS
+from pipeline.pareto import front, rankable
+from pipeline.record import TrialRecord
+from pipeline.search.chooser import LEAST_ERROR, Goal, Pool, Seen, worth
+from pipeline.search.encoding import encode
+from pipeline.search.pool import candidates
+from pipeline.search.surrogate import believe
+from search_spaces import IDENTITY, SearchSpace
+from search_spaces.candidate import Candidate, Scalar
+
+Array = NDArray[np.float64]
+Figures = Mapping[str, float]
+
+FEWEST = 3  # trained students before anything is predicted of others
+SIZES = ("macs_m",)  # known without training, and near to accuracy on every device
+_SURELY = 0.025  # what is less probable than this to be within the budgets is not proposed
+# What the device does not feel, so nothing of it is learned for figures of the device.
+_WEIGHTS_ONLY = ("distill.", "prune.criterion", "prune.recovery_epochs", "quantize.aware_epochs")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a search knows: `records` is its own list, which grows; `figures` gives those of shapes measured before."""
+
+    space: SearchSpace
+    records: Sequence[TrialRecord]
+    teacher: Figures
+    chance: Figures
+    figures: Callable[[Sequence[Candidate]], Sequence[Figures | None]]
+
+
+def propose(known: Known, config: SearchConfig) -> Candidate | None:
+    """The candidate worth most per second, or None: too little is known, or all of the space was tried.
+
+    The same records give the same candidate.
+    """
+    records = [record for record in known.records if record.counts and record.final_of is None]
+    scored = [record for record in records if _scored(record, config)]
+    students = [record for record in scored if record.candidate.student != IDENTITY]
+    if len(scored) < config.sampler.startup_trials or len(students) < FEWEST:
+        return None
+    best = front(records, config.objectives)
+    chance = np.random.default_rng([config.seed, len(known.records)])
+    tried = {record.candidate.key for record in records}
+    pool = candidates(known.space, tried, [record.candidate for record in best], chance)
+    names = _names(config, best, known.teacher)
+    if not pool or not names:
+        return None
+    return pool[int(np.argmax(promise(pool, records, names, known, config)))]
+
+
+def promise(
+    pool: Sequence[Candidate],
+    records: Sequence[TrialRecord],
+    names: Sequence[str],
+    known: Known,
+    config: SearchConfig,
+) -> Array:
+    """What each candidate of the pool is worth by these records (`chooser.worth`), [n]; `names` are the device's
+    objectives."""
+    metric = config.task.metric
+    scored = [record for record in records if _scored(record, config)]
+    quality = {record.number: record.metrics[metric] for record in scored}
+    if metric == "accuracy":  # which is what a rung knows
+        quality |= _expected(records, scored)
+    taught = [record for record in records if record.number in quality]
+    rows = encode([candidate.flat() for candidate in [*pool, *(record.candidate for record in taught)]], known.space)
+    limited = [name for name in DEVICE if name in config.budget and known.teacher.get(name, 0.0) > 0]
+    sizes = [name for name in SIZES if known.teacher.get(name, 0.0) > 0]
+    ahead = _figures(pool, [*names, *limited, *sizes], records, known)
+    behind = _figures([record.candidate for record in taught], [*names, *sizes], records, known)
+    floor = max(config.budget.get(metric, 0.0), known.chance.get(metric, 0.0))
+    corner = [min(_doublings(name, config.budget.get(name), known.teacher, 0.0), 0.0) for name in names]
+    return worth(
+        Pool(rows[: len(pool)], _means(ahead, names), _means(ahead, sizes), _possible(ahead, limited, known, config)),
+        Seen(
+            rows[len(pool) :],
+            _means(behind, names),
+            _means(behind, sizes),
+            np.array([quality[record.number] for record in taught]),
+            np.array([_seconds(record) for record in taught]),
+            np.array([_scored(record, config) and record.feasible for record in taught]),
+        ),
+        Goal(np.array(corner), floor, 1 - known.teacher.get(metric, 1.0)),
+    )
+
+
+def _names(config: SearchConfig, best: Sequence[TrialRecord], teacher: Figures) -> list[str]:
+    """The objectives that the device decides, without those whose figures may not be ranked."""
+    named = [name for name in config.objectives if name in DEVICE and teacher.get(name, 0.0) > 0]
+    return [name for name in rankable(best, named) if name in named] or named
+
+
+def _figures(
+    wanted: Sequence[Candidate], names: Sequence[str], records: Sequence[TrialRecord], known: Known
+) -> dict[str, tuple[Array, Array]]:
+    """Means and spreads of each figure of these candidates, in doublings of the teacher's; no spread where known."""
+    measured = [record for record in records if record.candidate.student != IDENTITY]
+    shapes = [_shape(candidate) for candidate in [*wanted, *(record.candidate for record in measured)]]
+    rows = encode(shapes, known.space)
+    own = {record.candidate.key: record.metrics for record in records}
+    told = [
+        {**(before or {}), **own.get(one.key, {})} for one, before in zip(wanted, known.figures(wanted), strict=True)
+    ]
+
+    def one(name: str) -> tuple[Array, Array]:
+        value = np.array([_doublings(name, figures.get(name), known.teacher, np.nan) for figures in told])
+        there = np.array([_doublings(name, record.metrics.get(name), known.teacher, np.nan) for record in measured])
+        use = np.isfinite(there)
+        centre, scale = (float(there[use].mean()), float(there[use].std())) if use.any() else (0.0, 1.0)
+        ahead, behind = rows[: len(wanted)], rows[len(wanted) :]
+        belief = believe(ahead, behind[use], there[use], centre=centre, scale=max(scale, 0.5))
+        given = np.isfinite(value)
+        return np.where(given, value, belief.mean), np.where(given, 0.0, belief.deviation)
+
+    return {name: one(name) for name in dict.fromkeys(names)}
+
+
+def _means(figures: Mapping[str, tuple[Array, Array]], names: Sequence[str]) -> Array:
+    any_of_them = next(iter(figures.values()))[0]
+    return np.array([figures[name][0] for name in names]).reshape(len(names), len(any_of_them)).T
+
+
+def _possible(
+    figures: Mapping[str, tuple[Array, Array]], limited: Sequence[str], known: Known, config: SearchConfig
+) -> Array:
+    """How probable it is that all limits of the device are kept, [n]; 0 where it is next to impossible."""
+    found = np.ones(len(next(iter(figures.values()))[0]))
+    for name in limited:
+        mean, spread = figures[name]
+        room = _doublings(name, config.budget[name], known.teacher, np.inf) - mean
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found *= np.where(spread > 0, ndtr(room / spread), room >= 0)
+    return np.where(found < _SURELY, 0.0, found)
+
+
+def _doublings(name: str, value: float | None, teacher: Figures, otherwise: float) -> float:
+    """log2 of a figure over the teacher's, so that smaller is better."""
+    if value is None or value <= 0 or teacher.get(name, 0.0) <= 0:
+        return otherwise
+    found = float(np.log2(value / teacher[name]))
+    return -found if METRICS[name].maximize else found
+
+
+def _shape(candidate: Candidate) -> dict[str, Scalar]:
+    return {name: value for name, value in candidate.flat().items() if not name.startswith(_WEIGHTS_ONLY)}
+
+
+def _scored(record: TrialRecord, config: SearchConfig) -> bool:
+    return record.end == "complete" and config.task.metric in record.metrics
+
+
+def _expected(records: Sequence[TrialRecord], scored: Sequence[TrialRecord]) -> dict[int, float]:
+    """By number, the quality that a student stopped at an epoch would have come to.
+
+    Errors shrink from that epoch on by the median factor of those that went on; with fewer than `FEWEST` of these
+    nothing is said.
+    """
+    found = {}
+    for record in records:
+        epochs = len(record.curve)
+        if record.end in ("complete", "failed", "interrupted", "pending") or not epochs:
+            continue
+        longer = [one for one in scored if len(one.curve) > epochs and one.trained_by is None]
+        factors = [_error(one.metrics["accuracy"]) / _error(one.curve[epochs - 1]["rung_accuracy"]) for one in longer]
+        if len(factors) >= FEWEST:
+            found[record.number] = 1 - _error(record.curve[-1]["rung_accuracy"]) * float(np.median(factors))
+    return found
+
+
+def _error(accuracy: float) -> float:
+    return max(1 - accuracy, LEAST_ERROR)
+
+
+def _seconds(record: TrialRecord) -> float:
+    """What its own training took; NaN of one that began with another's student, or was not trained to its end."""
+    counted = record.end == "complete" and record.trained_by is None and record.candidate.student != IDENTITY
+    return sum(record.seconds.values()) if counted else np.nan

@@ -1,0 +1,227 @@
+"""The sampler in a study: what it is told, what it proposes, and that a resumed search goes on the same way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic
+
+from pipeline.config import SearchConfig
+from pipeline.pareto import front_hypervolume
+from pipeline.progress import Quiet
+from pipeline.record import TrialRecord
+from pipeline.search import loop
+from pipeline.search import study as studies
+from pipeline.search.chooser import Goal, Pool, Seen, worth
+from pipeline.search.knowledge import Figures, Known, promise, propose
+from pipeline.search.pool import every
+from search_spaces import ImageInput, load
+from search_spaces.candidate import Candidate
+
+SPACE: dict[str, Any] = {
+    "students": ["convnet"],
+    "convnet": {"resolution": 16, "stem_stride": 1, "block": "plain"},
+    "prune": {"ratio": 0},
+    "quantize": {"scheme": ["none", "static_int8"], "per_channel": True},
+}
+DISTILL = {"temperature": 4, "soft_weight": 1, "hard_weight": 0, "hidden_weight": 0, "learning_rate": 0.001}
+SPACE["distill"] = {**DISTILL, "augment": "none", "epochs": [4, 8, 16]}
+WHOLE = load(SPACE, input=ImageInput(1, 16, 10), augmentations=["none"]).trained()
+TEACHER = {"accuracy": 0.95, "latency_p50_ms": 10.0, "energy_mj": 40.0, "macs_m": 100.0, "size_mb": 4.0}
+
+
+def config(**changes: Any) -> SearchConfig:
+    named = {"name": "device_aware", "startup_trials": 3}
+    objectives = ["accuracy", "latency_p50_ms", "energy_mj"]
+    return synthetic.config(20, **{"space": SPACE, "sampler": named, "objectives": objectives, **changes})
+
+
+def figures(candidate: Candidate) -> dict[str, float]:
+    """Latency and energy follow the shape."""
+    flat = candidate.flat()
+    macs = float(flat["convnet.width"]) ** 1.5 * int(flat["convnet.depth"]) / 8
+    fast = 0.5 if flat["quantize.scheme"] == "static_int8" else 1.0
+    return {
+        "latency_p50_ms": macs * fast / 10,
+        "energy_mj": macs * fast / 3,
+        "macs_m": macs,
+        "size_mb": macs * fast / 40,
+    }
+
+
+def curve(accuracy: float, epochs: int) -> tuple[dict[str, float], ...]:
+    """Of an accuracy that is reached in the end: the error of the first epoch is twice the last one's."""
+    errors = [(1 - accuracy) * (1 + 1 / epoch - 1 / epochs) for epoch in range(1, epochs + 1)]
+    return tuple({"epoch": epoch, "loss": 1.0, "rung_accuracy": 1 - error} for epoch, error in enumerate(errors, 1))
+
+
+def record(number: int, candidate: Candidate, **changes: Any) -> TrialRecord:
+    """More computation and more epochs are better."""
+    found = figures(candidate)
+    epochs = int(candidate.flat()["distill.epochs"])
+    accuracy = 0.95 - 0.3 * found["macs_m"] ** -0.4 - 0.2 / epochs
+    return TrialRecord(
+        **{
+            "number": number,
+            "candidate": candidate,
+            "end": "complete",
+            "metrics": {"accuracy": accuracy, **found},
+            "measurement": {"energy": {"kind": "measured", "boundary": "wall"}},
+            "seconds": {"distill": 10.0 * epochs},
+            "curve": curve(accuracy, epochs),
+            **changes,
+        }
+    )
+
+
+def at(**changes: Any) -> Candidate:
+    """A candidate of the space by the axes that matter here."""
+    flat = {"convnet.width": 16, "convnet.depth": 1, "convnet.stages": 2, "distill.epochs": 8, **changes}
+    params = WHOLE.params_of({"student": "convnet", **flat})
+    assert not isinstance(params, str), params
+    return studies.candidate_of(params, WHOLE, 0)
+
+
+def some(count: int, seed: int = 0) -> list[TrialRecord]:
+    everything = list(every(WHOLE))
+    order = np.random.default_rng(seed).permutation(len(everything))[:count]
+    return [record(number, everything[place]) for number, place in enumerate(order)]
+
+
+def known(
+    records: Sequence[TrialRecord], told: Callable[[Candidate], Figures | None] = lambda _: None, **changes: Any
+) -> Known:
+    parts = {
+        "space": WHOLE,
+        "records": records,
+        "teacher": TEACHER,
+        "chance": {"accuracy": 0.1},
+        "figures": lambda candidates: [told(candidate) for candidate in candidates],
+    }
+    return Known(**{**parts, **changes})
+
+
+def test_too_little_is_known_at_first() -> None:
+    assert propose(known(some(2)), config()) is None
+    assert propose(known(some(4)), config(sampler={"name": "device_aware", "startup_trials": 5})) is None
+    assert propose(known(some(5)), config()) is not None
+
+
+def test_no_candidate_twice_until_all_were_tried() -> None:
+    narrow = load(
+        {**SPACE, "convnet": {**SPACE["convnet"], "width": [8, 16], "stages": 2, "depth": 1}},
+        input=ImageInput(1, 16, 10),
+        augmentations=["none"],
+    ).trained()
+    records = [record(number, candidate) for number, candidate in enumerate(list(every(narrow))[:3])]
+    while (candidate := propose(known(records, space=narrow), config())) is not None:
+        records.append(record(len(records), candidate))
+    keys = [one.candidate.key for one in records]
+    assert len(keys) == len(set(keys)) == narrow.size() == 12
+
+
+def test_the_same_records_give_the_same_candidate() -> None:
+    once, again = (propose(known(some(6)), config()) for _ in range(2))
+    assert once == again and once != propose(known(some(6, seed=1)), config())
+
+
+def test_it_finds_the_front_sooner_than_chance() -> None:
+    def volume(records: Sequence[TrialRecord]) -> float:
+        return front_hypervolume(records, config().objectives, TEACHER, {"accuracy": 0.1})
+
+    for seed in range(3):
+        records = some(4, seed)
+        for number in range(4, 12):
+            candidate = propose(known(records, figures), config(seed=seed))
+            assert candidate is not None
+            records.append(record(number, candidate))
+        assert volume(records) > volume(some(24, seed))
+
+
+def test_what_is_surely_over_a_budget_is_not_proposed() -> None:
+    limited = config(budget={"size_mb": 0.2})
+    records = some(8)
+    for number in range(8, 16):
+        candidate = propose(known(records, figures), limited)
+        assert candidate is not None and figures(candidate)["size_mb"] <= 0.2
+        records.append(record(number, candidate))
+
+
+def test_figures_of_a_measured_shape_win_over_predictions() -> None:
+    """A shape that is known to cost next to nothing is proposed, whatever was predicted."""
+    cheap = at(**{"convnet.width": 56, "convnet.depth": 3})
+
+    def told(candidate: Candidate) -> Figures | None:
+        return {"latency_p50_ms": 1e-4, "energy_mj": 1e-4} if candidate.key == cheap.key else None
+
+    before, after = propose(known(some(6)), config()), propose(known(some(6), told), config())
+    assert before != cheap and after is not None and after.key == cheap.key
+
+
+def test_of_equal_promise_the_shorter_training_is_taken() -> None:
+    rows, costs, sizes = np.array([[0.5], [-0.5]]), np.full((2, 1), -1.0), np.zeros((2, 0))
+    seen = Seen(
+        np.array([[1.0], [0.8], [-0.8], [-1.0]]), np.full((4, 1), -0.5), np.zeros((4, 0)),
+        np.full(4, 0.7), np.array([100.0, 90.0, 11.0, 10.0]), np.ones(4, dtype=bool),
+    )  # fmt: skip
+    goal = Goal(np.zeros(1), 0.1, 0.1)
+    gains = worth(Pool(rows, costs, sizes), seen, goal)
+    assert gains[1] > 3 * gains[0]
+    untimed = Seen(seen.rows, seen.costs, seen.sizes, seen.quality, np.full(4, math.nan), seen.whole)
+    assert worth(Pool(rows, costs, sizes), untimed, goal)[1] == pytest.approx(
+        worth(Pool(rows, costs, sizes), untimed, goal)[0]
+    )
+
+
+def test_a_stopped_student_teaches_and_is_no_point_of_the_front() -> None:
+    """What its rung says counts for its like, who are proposed less or more; its own volume does not count."""
+    stopped = at(**{"convnet.width": 32, "convnet.depth": 2, "distill.epochs": 16})
+    like = at(**{"convnet.width": 24, "convnet.depth": 2, "distill.epochs": 16})
+
+    def after(accuracy: float | None, cost: float = 1.0) -> float:
+        rows = () if accuracy is None else ({"epoch": 1.0, "loss": 1.0, "rung_accuracy": accuracy},)
+        metrics = {name: value * cost for name, value in figures(stopped).items()}
+        left = record(6, stopped, end="refused", curve=rows, metrics=metrics, violations={"stopped": 0.5})
+        records = [*some(6), left]
+        return float(promise([like], records, ["latency_p50_ms", "energy_mj"], known(records, figures), config())[0])
+
+    assert after(0.55) < 0.7 * after(0.75)
+    # A point of the front that costs next to nothing would leave its like no volume to add.
+    assert after(0.75, cost=1e-3) > 0.3 * after(None)
+
+
+@pytest.fixture
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in: Any) -> Callable[..., list[TrialRecord]]:
+    def run(number: int, candidate: Candidate, *_: Any) -> TrialRecord:
+        if number == 4:
+            return record(number, candidate, end="refused", metrics=figures(candidate), violations={"size_mb": 0.4})
+        return record(number, candidate)
+
+    monkeypatch.setattr(loop, "run_trial", run)
+    monkeypatch.setattr(loop, "write_front", lambda *_: [])
+
+    def search(count: int, place: str = "one") -> list[TrialRecord]:
+        store_in(tmp_path / place)
+        settings = config(recipes="none", limits={"trials": count}, budget={"size_mb": 2.0})
+        result = loop.run_search(settings, synthetic.workspace(tmp_path / place, settings), Quiet(), prepare=bench)
+        return list(result.report.records)
+
+    return search
+
+
+def bench(settings: SearchConfig, workspace: Any, *_: Any) -> Any:
+    made = synthetic.bench(settings, workspace)
+    made.teacher_metrics = {**made.teacher_metrics, **TEACHER}
+    return made
+
+
+def test_a_resumed_search_goes_on_as_if_it_had_not_stopped(go: Callable[..., list[TrialRecord]]) -> None:
+    go(7, "cut")
+    resumed = [one.candidate.key for one in go(10, "cut")]
+    straight = [one.candidate.key for one in go(10, "whole")]
+    assert resumed[7:] == straight[7:] and len(set(straight)) == 10
