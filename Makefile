@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: search test test-slow test-system lint format docs benchmarks clean help
+.PHONY: search test test-slow test-alone test-system lint format docs benchmarks clean help
 
 help:
 	@echo "make search       install into .venv, run the default search (handwritten digits), print the front"
 	@echo "make test         install into .venv, run the tests"
 	@echo "make test-slow    longer real runs (needs ../shared/data)"
+	@echo "make test-alone   the measuring code with numpy, PyYAML and onnxruntime only, in an environment of its own"
 	@echo "make test-system  needs Debian's chromium; writes docs/test-system.log"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff rewrite"
@@ -30,6 +31,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+# Makes an environment of its own, so it needs none of ours.
+test-alone:
+	$(PYTHON) tests/alone.py
 
 test-system: $(READY)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -x /usr/sbin/sshd || \
