@@ -29,6 +29,9 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines.append(
             f"  energy: {energy.get('kind') or energy.get('unmeasured')}, {energy.get('boundary', '')}".rstrip(", ")
         )
+    for earlier in found["earlier_timing"]:
+        before = text("latency_p50_ms", earlier["metrics"].get("latency_p50_ms"))
+        lines.append(f"  timed before on a disturbed machine, until {earlier['until'][:10]}: {before}")
     if found["curve"]:
         lines += ["", "curve (torch model, validation)"]
         lines += [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import shutil
 import time
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
-CHANGING = ("end", "energy.rescored")  # tags by which a run is known to be older than its record
+CHANGING = ("end", "energy.rescored", "measured.again")  # tags by which a run is known to be older than its record
 PARENT, NUMBER, SEARCH = "mlflow.parentRunId", "niwaki.trial", "niwaki.search"
 
 
@@ -240,6 +241,10 @@ class Tracker:
             tags["energy.rescored"] = f"{last['until']}, {len(record.earlier_energy)}x"
             figure = "no figure" if last.get("energy_mj") is None else f"{last['energy_mj']:.4g} mJ"
             tags["energy.before"] = f"{figure}, {before.get('kind')}, {before.get('boundary')}"
+        if record.earlier_timing:
+            last = record.earlier_timing[-1]
+            tags["measured.again"] = f"{last['until']}, {len(record.earlier_timing)}x"
+            tags["latency_p50_ms.before"] = f"{last['metrics'].get('latency_p50_ms', math.nan):.4g} ms, unreliable"
         return {name: value[:4900] for name, value in tags.items() if value != ""}
 
     def _show_front(self, report: FrontReport, files: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""The hand-written model is one that the runtime runs; `tests/contracts` shows it to onnx."""
+"""The hand-written model is one that the runtime runs; `tests/test_hand_written_models.py` shows it to onnx."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Small real ONNX files for the tests of this folder, written by hand: these tests run where no onnx package is.
 
 The format is protocol buffers (onnx/onnx.proto, numbers of the fields in the comments): a field is its number and wire
-type, then a varint, or a length and bytes. `tests/contracts/test_hand_written_models.py` holds them against onnx.
+type, then a varint, or a length and bytes. `tests/test_hand_written_models.py` holds them against onnx.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from hardware_targets._null_model import null_model
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "hardware_targets"))
+sys.path.insert(0, str(Path(__file__).parent / "hardware_targets"))
 import tiny_models
 
 
