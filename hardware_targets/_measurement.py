@@ -193,7 +193,7 @@ class Measurement:
         memory = self.peak_memory_mb
         return {
             "latency": {**self.latency.to_json(), "unreliable": self.latency.unreliable},
-            "energy": _absent(self.energy) if isinstance(self.energy, Unmeasured) else self.energy.to_json(),
+            "energy": energy_json(self.energy),
             "peak_memory_mb": _absent(memory) if isinstance(memory, Unmeasured) else memory,
             "conditions": {**self.conditions.to_json(), "fingerprint": self.conditions.fingerprint},
             "warnings": list(self.warnings),
@@ -202,14 +202,24 @@ class Measurement:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         """The measurement that `to_json` wrote."""
-        energy, memory = data["energy"], data["peak_memory_mb"]
+        memory = data["peak_memory_mb"]
         return cls(
             latency=Latency.from_json(data["latency"]),
-            energy=Unmeasured(energy["unmeasured"]) if "unmeasured" in energy else Energy.from_json(energy),
+            energy=energy_from(data["energy"]),
             peak_memory_mb=Unmeasured(memory["unmeasured"]) if isinstance(memory, Mapping) else float(memory),
             conditions=Conditions.from_json(data["conditions"]),
             warnings=tuple(data["warnings"]),
         )
+
+
+def energy_json(energy: Energy | Unmeasured) -> dict[str, Any]:
+    """An `Unmeasured` becomes {"unmeasured": sentence}."""
+    return _absent(energy) if isinstance(energy, Unmeasured) else energy.to_json()
+
+
+def energy_from(data: Mapping[str, Any]) -> Energy | Unmeasured:
+    """What `energy_json` wrote."""
+    return Unmeasured(data["unmeasured"]) if "unmeasured" in data else Energy.from_json(data)
 
 
 def _absent(value: Unmeasured) -> dict[str, str]:
