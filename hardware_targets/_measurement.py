@@ -167,13 +167,14 @@ class Conditions(_Value):
     steal_share: float | None
     foreign_share: float | None
     limits: str | None = None  # cores and memory that the measuring process was held to
+    gpu: str | None = None  # that worked: name, driver, limits, whether MIG divides it
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits over all that must agree for two figures to compare: not load, not steal."""
         passing = {"load_start", "load_end", "steal_share", "foreign_share"}
-        if self.limits is None:
-            passing.add("limits")  # fingerprints of unlimited machines stay what they were before there were limits
+        # Fingerprints of machines without these stay what they were before there were these.
+        passing |= {name for name in ("limits", "gpu") if getattr(self, name) is None}
         lasting = {name: value for name, value in self.to_json().items() if name not in passing}
         return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -48,4 +48,4 @@ class Target(local_cpu.Target):
 
     def _job(self, task: str, model: Path, feeds: Path | None = None) -> dict[str, Any]:
         # The host waits for the GPU: wall time without CPU time is no sign of an interruption.
-        return {**super()._job(task, model, feeds), "waits": True}
+        return {**super()._job(task, model, feeds), "waits": True, "gpu": self._gpu}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import fakes
-import pytest
 from test_ssh import bench, place, there  # noqa: F401
 
 from hardware_targets import Conditions, Energy, Latency, Measurement, Unmeasured, load
