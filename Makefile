@@ -39,7 +39,7 @@ test-alone:
 test-system: $(READY)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -x /usr/sbin/sshd || \
 	  { echo "make test-system needs Debian packages: apt-get install chromium chromium-driver openssh-server"; exit 3; }
-	$(BIN)/python -m pytest -m system --timeout 900 > docs/test-system.log 2>&1; code=$$?; cat docs/test-system.log; exit $$code
+	$(BIN)/python -m pytest -vv -rs -m system --timeout 900 > docs/test-system.log 2>&1; code=$$?; cat docs/test-system.log; exit $$code
 
 lint: $(READY)
 	$(BIN)/ruff check .
