@@ -11,7 +11,7 @@ help:
 	@echo "make test         install into .venv, run the tests"
 	@echo "make test-slow    longer real runs (needs ../shared/data)"
 	@echo "make test-alone   the measuring code with numpy, PyYAML and onnxruntime only, in an environment of its own"
-	@echo "make test-system  needs Debian's chromium; writes docs/test-system.log"
+	@echo "make test-system  needs Debian's chromium and openssh-server; writes docs/test-system.log"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff rewrite"
 	@echo "make docs         run every example of the docs and take the screenshots anew"
@@ -39,7 +39,7 @@ test-alone:
 test-system: $(READY)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -x /usr/sbin/sshd || \
 	  { echo "make test-system needs Debian packages: apt-get install chromium chromium-driver openssh-server"; exit 3; }
-	$(BIN)/python -m pytest -vv -rs -m system --timeout 900 > docs/test-system.log 2>&1; code=$$?; cat docs/test-system.log; exit $$code
+	$(BIN)/python -m pytest -vv -rs --no-header -m system --timeout 900 > docs/test-system.log 2>&1; code=$$?; cat docs/test-system.log; exit $$code
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "hardware_targets"))
 import tiny_models
 
 SHARP = 0.02  # half-width of a ratio that is worth comparing
+STUDENT = 4.30  # 97.5 % quantile of Student's t with two degrees of freedom
 pytestmark = [pytest.mark.system, pytest.mark.skipif(MISSING, reason=INSTALL)]
 
 
@@ -63,16 +64,18 @@ def test_figures_are_as_local_within_the_resolution(server: Server, bench: dict[
     pairs: list[tuple[Measurement, Measurement]] = []
     for _ in range(12):
         pair = measure(there, bench), measure(here, bench)  # in turn: a slow minute of this machine is nobody's alone
-        if max(map(half_width, pair)) <= SHARP:
+        if max(map(half_width, pair)) <= SHARP and not any(found.latency.unreliable for found in pair):
             pairs.append(pair)
         if len(pairs) == 3:
             break
     else:
-        pytest.skip("this machine was too busy to resolve 2 % in three pairs out of 12; run it when it is quiet")
-    apart = float(np.mean([math.log(ours.latency.ratio / theirs.latency.ratio) for ours, theirs in pairs]))
-    resolution = float(np.mean([math.hypot(half_width(ours), half_width(theirs)) for ours, theirs in pairs]))
-    print(f"ratios there over here: {apart:+.3%}, resolution {resolution:.3%}")
-    assert abs(apart) <= resolution
+        pytest.skip("this machine was too busy for three reliable pairs known to 2 % out of 12; run it later")
+    logs = [math.log(ours.latency.ratio / theirs.latency.ratio) for ours, theirs in pairs]
+    apart, resolution = float(np.mean(logs)), float(np.mean([math.hypot(*map(half_width, pair)) for pair in pairs]))
+    # Two processes lay a model out in memory differently, which an interval of one process does not know of.
+    scatter = STUDENT * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    print(f"ratios there over here: {apart:+.3%}, resolution {resolution:.3%}, between processes {scatter:.3%}")
+    assert abs(apart) <= max(resolution, min(scatter, SHARP))
     assert {found.conditions.fingerprint for pair in pairs for found in pair} == {here.conditions().fingerprint}
     expected = here.predict(bench["big"], bench["big_feeds"])
     np.testing.assert_array_equal(there.predict(bench["big"], bench["big_feeds"]), expected)
