@@ -9,7 +9,8 @@ from typing import Any
 
 from hardware_targets import local_cpu
 from hardware_targets._errors import TargetError
-from hardware_targets._measurement import Measurement, Unmeasured
+from hardware_targets._gpu import Gpu
+from hardware_targets._measurement import Conditions, Measurement, Unmeasured
 
 METER = "nvml"
 _MEMORY = "the process's own memory tells nothing of the GPU's, which is not read yet; size_mb is what the file needs"
@@ -38,6 +39,11 @@ class Target(local_cpu.Target):
         given = {"gpu": gpu} if meter == METER and meter_options is None else meter_options
         self._gpu = gpu
         super().__init__(threads=threads, seconds=seconds, runtime=runtime, meter=meter, meter_options=given)
+
+    def conditions(self) -> Conditions:
+        """This machine as it is now, and its GPU where NVML tells of it."""
+        gpu, found = Gpu(self._gpu), super().conditions()
+        return found if gpu.unavailable else replace(found, gpu=gpu.describe())
 
     def measure(self, *files: Path, **limits: Any) -> Measurement:
         """Time `model` against `reference`, see `local_cpu`. Errors: TargetError."""

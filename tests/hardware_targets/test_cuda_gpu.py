@@ -141,6 +141,8 @@ def test_the_gpu_is_watched_while_it_is_timed(tmp_path: Path, monkeypatch: pytes
     model, feeds = write_null_model(tmp_path)
     found = Target(seconds=1, gpu=1, meter_options={"gpu": 1}).measure(model, feeds, model, feeds, seed=0)
     assert found.conditions.gpu == "Double 1, driver 600.1, divided by MIG"
+    assert Target(gpu=1).conditions().fingerprint == found.conditions.fingerprint
+    assert Target(gpu=0).conditions().fingerprint != found.conditions.fingerprint
     assert any(reason.startswith("foreign GPU process: ") for reason in found.latency.void_reasons)
     assert found.latency.unreliable, "the other process was there all the while"
     assert any("GPU 1 is divided by MIG: the figures are of the part" in warning for warning in found.warnings)
