@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: search test test-slow test-system lint format docs benchmarks clean help
+.PHONY: search test test-slow test-alone test-system lint format docs benchmarks clean help
 
 help:
 	@echo "make search       install into .venv, run the default search (handwritten digits), print the front"
 	@echo "make test         install into .venv, run the tests"
 	@echo "make test-slow    longer real runs (needs ../shared/data)"
-	@echo "make test-system  needs Debian's chromium; writes docs/test-system.log"
+	@echo "make test-alone   the measuring code with numpy, PyYAML and onnxruntime only, in an environment of its own"
+	@echo "make test-system  needs Debian's chromium and openssh-server; writes docs/test-system.log"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff rewrite"
 	@echo "make docs         run every example of the docs and take the screenshots anew"
@@ -31,10 +32,14 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
+# Makes an environment of its own, so it needs none of ours.
+test-alone:
+	$(PYTHON) tests/alone.py
+
 test-system: $(READY)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -x /usr/sbin/sshd || \
 	  { echo "make test-system needs Debian packages: apt-get install chromium chromium-driver openssh-server"; exit 3; }
-	$(BIN)/python -m pytest -m system --timeout 900 > docs/test-system.log 2>&1; code=$$?; cat docs/test-system.log; exit $$code
+	$(BIN)/python -m pytest -vv -rs --no-header -m system --timeout 900 > docs/test-system.log 2>&1; code=$$?; cat docs/test-system.log; exit $$code
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hardware_targets._errors import DeviceFailure, TargetError
+from hardware_targets._measurement import Conditions, Latency, energy_json
 from hardware_targets._parts import build
 from hardware_targets._roles import HardwareTarget
 from hardware_targets._store import Store
@@ -119,6 +120,11 @@ class Agent:
             return target.unavailable()
         if verb == "conditions":
             return target.conditions().to_json()
+        if verb == "energy_kind":
+            say = getattr(target, "energy_kind", lambda: "unknown")
+            return say()
+        if verb == "energy_of":
+            return _modelled(target, request)
         if verb == "inputs":
             return [asdict(item) for item in target.inputs(self._model(request))]
         if verb == "measure":
@@ -139,6 +145,16 @@ class Agent:
 
     def _feeds(self, side: Mapping[str, Any]) -> Path:
         return self._store.place(side["feeds"])
+
+
+def _modelled(target: HardwareTarget, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Energy by the target's model; None where it has a counter, or no model that it tells."""
+    model = getattr(target, "energy_of", None)
+    if model is None:
+        return None
+    latency, conditions = Latency.from_json(request["latency"]), Conditions.from_json(request["conditions"])
+    found = model(latency, conditions, precision=request["precision"], macs_m=request["macs_m"])
+    return None if found is None else energy_json(found)
 
 
 def _given(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hardware_targets._conditions import read_conditions, snapshot
 from hardware_targets._energy_session import energy_session
 from hardware_targets._errors import TargetError
 from hardware_targets._feeds import load_feeds
+from hardware_targets._gpu import Gpu
 from hardware_targets._lock import device_lock
 from hardware_targets._parts import build
 from hardware_targets._plan import Shape, plan_for
@@ -91,6 +92,7 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
         )
     for run, feeds in ((candidate.run, ours), (reference.run, theirs)):
         run(feeds[0])  # a feed that does not fit is told before the device is locked
+    gpu, notes = _gpu(job)
     twin = runtime.load(Path(job["reference"]), job["threads"]) if job["tier"] == "final" else None
     with device_lock(Path(job["lock"]), job["lock_wait_s"]):
         gc.disable()
@@ -105,7 +107,7 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
             one_thread=job["threads"] == 1 and not job.get("waits", False),
             plan=plan_for(job["tier"], job["seconds"], job.get("reference_ms")),
             run_twin=None if twin is None else lambda row: twin.run(theirs[row]),
-            watch=lambda: read(time.monotonic()),
+            watch=lambda: read(time.monotonic(), gpu=gpu),
             shape=Shape(**job["shape"]) if job.get("shape") else None,
         )
         after = snapshot()
@@ -114,8 +116,21 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
     conditions = read_conditions(
         runtime=runtime.name, runtime_version=runtime.version(), threads=job["threads"], before=before, after=after
     )
+    if gpu is not None:
+        conditions = replace(conditions, gpu=gpu.describe())
     write_blocks(record, Path(job["blocks"]))
-    return {"peak_bytes": peak, "shape": asdict(shape), "conditions": conditions.to_json(), **counted}
+    told = {"peak_bytes": peak, "shape": asdict(shape), "conditions": conditions.to_json(), "notes": notes}
+    return {**told, **counted}
+
+
+def _gpu(job: Job) -> tuple[Gpu | None, list[str]]:
+    """The GPU whose processes, clocks and heat are watched while it is timed, and what is to be said of it."""
+    if job.get("gpu") is None:
+        return None, []
+    gpu = Gpu(job["gpu"])
+    if gpu.unavailable:
+        return None, [f"other processes on the GPU, its clocks and its heat were not watched: {gpu.unavailable}"]
+    return gpu, gpu.notes()
 
 
 def _count(job: Job, candidate: Run, reference: Run, rows: int) -> dict[str, Any]:

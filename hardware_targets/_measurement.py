@@ -167,13 +167,14 @@ class Conditions(_Value):
     steal_share: float | None
     foreign_share: float | None
     limits: str | None = None  # cores and memory that the measuring process was held to
+    gpu: str | None = None  # that worked: name, driver, limits, whether MIG divides it
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits over all that must agree for two figures to compare: not load, not steal."""
         passing = {"load_start", "load_end", "steal_share", "foreign_share"}
-        if self.limits is None:
-            passing.add("limits")  # fingerprints of unlimited machines stay what they were before there were limits
+        # Fingerprints of machines without these stay what they were before there were these.
+        passing |= {name for name in ("limits", "gpu") if getattr(self, name) is None}
         lasting = {name: value for name, value in self.to_json().items() if name not in passing}
         return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -193,7 +194,7 @@ class Measurement:
         memory = self.peak_memory_mb
         return {
             "latency": {**self.latency.to_json(), "unreliable": self.latency.unreliable},
-            "energy": _absent(self.energy) if isinstance(self.energy, Unmeasured) else self.energy.to_json(),
+            "energy": energy_json(self.energy),
             "peak_memory_mb": _absent(memory) if isinstance(memory, Unmeasured) else memory,
             "conditions": {**self.conditions.to_json(), "fingerprint": self.conditions.fingerprint},
             "warnings": list(self.warnings),
@@ -202,14 +203,24 @@ class Measurement:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         """The measurement that `to_json` wrote."""
-        energy, memory = data["energy"], data["peak_memory_mb"]
+        memory = data["peak_memory_mb"]
         return cls(
             latency=Latency.from_json(data["latency"]),
-            energy=Unmeasured(energy["unmeasured"]) if "unmeasured" in energy else Energy.from_json(energy),
+            energy=energy_from(data["energy"]),
             peak_memory_mb=Unmeasured(memory["unmeasured"]) if isinstance(memory, Mapping) else float(memory),
             conditions=Conditions.from_json(data["conditions"]),
             warnings=tuple(data["warnings"]),
         )
+
+
+def energy_json(energy: Energy | Unmeasured) -> dict[str, Any]:
+    """An `Unmeasured` becomes {"unmeasured": sentence}."""
+    return _absent(energy) if isinstance(energy, Unmeasured) else energy.to_json()
+
+
+def energy_from(data: Mapping[str, Any]) -> Energy | Unmeasured:
+    """What `energy_json` wrote."""
+    return Unmeasured(data["unmeasured"]) if "unmeasured" in data else Energy.from_json(data)
 
 
 def _absent(value: Unmeasured) -> dict[str, str]:

@@ -7,11 +7,12 @@ trees.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hardware_targets._conditions import SYSTEM, Snapshot, foreign_share, on_ac, share, snapshot
+from hardware_targets._gpu import Gpu, GpuReading
 
 STEAL = 0.005  # shares of all cores' time
 FOREIGN = 0.02
@@ -32,13 +33,14 @@ class Reading:
     throttled: int | None = None  # how often clocks were held down, since boot
     temperature_c: float | None = None
     on_ac: bool | None = None
+    gpu: GpuReading | None = None  # where a GPU works
 
 
 Watch = Callable[[], Reading]
 
 
-def read(now_s: float, root: Path = SYSTEM) -> Reading:
-    """The system now."""
+def read(now_s: float, root: Path = SYSTEM, gpu: Gpu | None = None) -> Reading:
+    """The system now, and the GPU that works, if one does."""
     clocks = _numbers(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
     heat = [value / 1000 for pattern in _SENSORS for value in _numbers(root, pattern)]
     return Reading(
@@ -49,13 +51,15 @@ def read(now_s: float, root: Path = SYSTEM) -> Reading:
         throttled=throttled(root),
         temperature_c=max(heat, default=None),
         on_ac=on_ac(root),
+        gpu=gpu.read() if gpu else None,
     )
 
 
 def broken(before: Reading, after: Reading, first: Reading) -> list[str]:
     """Names of the rules that the time between two readings broke; `first` is from the session's start.
 
-    Clock rate, temperature and supply are seen at both ends only: what changes and comes back in between is not.
+    Clock rate, temperature and supply, and all of a GPU, are seen at both ends only: what changes and comes back in
+    between is not.
     """
     steal = share(before.cpu.steal, after.cpu.steal, before.cpu.total, after.cpu.total)
     foreign = foreign_share(before.cpu, after.cpu)
@@ -71,7 +75,19 @@ def broken(before: Reading, after: Reading, first: Reading) -> list[str]:
         "temperature": any(_warmer(end.temperature_c, first.temperature_c) for end in (before, after)),
         "power supply": any(end.on_ac != first.on_ac for end in (before, after)),
     }
+    rules |= _of_gpu([end.gpu for end in (before, after) if end.gpu], first.gpu)
     return [name for name, is_broken in rules.items() if is_broken]
+
+
+def _of_gpu(ends: Sequence[GpuReading], first: GpuReading | None) -> dict[str, bool]:
+    if first is None:
+        return {}
+    return {
+        "foreign GPU process": any(end.others for end in ends),
+        "GPU throttling": any(end.slowed for end in ends),
+        "GPU clock": any(_apart(end.clock_mhz, first.clock_mhz) for end in ends),
+        "GPU temperature": any(_warmer(end.temperature_c, first.temperature_c) for end in ends),
+    }
 
 
 def throttled(root: Path = SYSTEM) -> int | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from hardware_targets import local_cpu
 from hardware_targets._errors import TargetError
-from hardware_targets._measurement import Measurement, Unmeasured
+from hardware_targets._gpu import Gpu
+from hardware_targets._measurement import Conditions, Measurement, Unmeasured
 
 METER = "nvml"
 _MEMORY = "the process's own memory tells nothing of the GPU's, which is not read yet; size_mb is what the file needs"
@@ -39,6 +40,11 @@ class Target(local_cpu.Target):
         self._gpu = gpu
         super().__init__(threads=threads, seconds=seconds, runtime=runtime, meter=meter, meter_options=given)
 
+    def conditions(self) -> Conditions:
+        """This machine as it is now, and its GPU where NVML tells of it."""
+        gpu, found = Gpu(self._gpu), super().conditions()
+        return found if gpu.unavailable else replace(found, gpu=gpu.describe())
+
     def measure(self, *files: Path, **limits: Any) -> Measurement:
         """Time `model` against `reference`, see `local_cpu`. Errors: TargetError."""
         return replace(super().measure(*files, **limits), peak_memory_mb=Unmeasured(_MEMORY))
@@ -48,4 +54,4 @@ class Target(local_cpu.Target):
 
     def _job(self, task: str, model: Path, feeds: Path | None = None) -> dict[str, Any]:
         # The host waits for the GPU: wall time without CPU time is no sign of an interruption.
-        return {**super()._job(task, model, feeds), "waits": True}
+        return {**super()._job(task, model, feeds), "waits": True, "gpu": self._gpu}

@@ -146,7 +146,7 @@ class Target:
         timed, conditions = latency(record), found["conditions"]
         self._fastest_ms[known] = min(timed.reference_median_ms, reference_ms or timed.reference_median_ms)
         memory, warning = _over_null(found["peak_bytes"], null)
-        warnings = (*doubts(timed, conditions, reference_ms), *([warning] if warning else []))
+        warnings = (*doubts(timed, conditions, reference_ms), *([warning] if warning else []), *found["notes"])
         return Measurement(timed, self._energy(found, timed, conditions), memory, conditions, warnings)
 
     def predict(self, model: Path, feeds: Path, *, time_limit_s: float = 600.0) -> np.ndarray:

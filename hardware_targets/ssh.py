@@ -19,7 +19,7 @@ from hardware_targets import _bundles
 from hardware_targets._errors import DeviceFailure, TargetError
 from hardware_targets._feeds import Input
 from hardware_targets._link import Link, LinkDown
-from hardware_targets._measurement import Conditions, Measurement
+from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured, energy_from
 from hardware_targets._package import start_command
 from hardware_targets._plan import Tier
 from hardware_targets._remote import Remote
@@ -66,6 +66,7 @@ class Target:
         self._python, self._workdir = python, workdir
         kept = {"threads": threads, "seconds": seconds} | ({} if runtime is None else {"runtime": runtime})
         self._there = {"target": target, "options": {**kept, **(options or {})}}
+        self._energy_kind: str | None = None
         self._remote = Remote(self._connect, self._place, explain=self._explain, retries=retries)
 
     def unavailable(self) -> str | None:
@@ -80,6 +81,24 @@ class Target:
         """The other machine as it is now. Errors: DeviceFailure."""
         reply, _ = self._remote.ask({"verb": "conditions", **self._there})
         return Conditions.from_json(reply["result"])
+
+    def energy_kind(self) -> str:
+        """Of the energy figures that will come from there, asked once; `unknown` where that target does not say.
+
+        Errors: DeviceFailure.
+        """
+        if self._energy_kind is None:
+            self._energy_kind = str(self._remote.ask({"verb": "energy_kind", **self._there})[0]["result"])
+        return self._energy_kind
+
+    def energy_of(
+        self, latency: Latency, conditions: Conditions, *, precision: str | None = None, macs_m: float | None = None
+    ) -> Energy | Unmeasured | None:
+        """What was timed, by the energy model in use there; None where a counter there tells. Errors: DeviceFailure."""
+        timed = {"latency": latency.to_json(), "conditions": conditions.to_json()}
+        request = {"verb": "energy_of", **self._there, **timed, "precision": precision, "macs_m": macs_m}
+        reply, _ = self._remote.ask(request)
+        return None if reply["result"] is None else energy_from(reply["result"])
 
     def inputs(self, model: Path) -> tuple[Input, ...]:
         """Names, dtypes and shapes of a model's inputs, as the runtime there reads them. Errors: TargetError."""

@@ -242,7 +242,10 @@ def finals(
 def measure_pending(
     name: str, *, root: Path = ROOT, progress: Callable[[int, float | None], Any] | None = None
 ) -> dict[str, Any]:
-    """Measure the trials that were trained while the device was away. Errors: Unavailable while it still is."""
+    """Measure the trials that were trained while the device was away, and again those that are unreliable.
+
+    Errors: Unavailable while the device is away still.
+    """
     from pipeline.findings import config_of
     from pipeline.pending import measure_pending as measure_all
     from pipeline.pending import sentences
@@ -260,6 +263,8 @@ def measure_pending(
         "name": name,
         "measured": measured,
         "pending": settled.left,
+        "measured_again": {record.number: not record.unreliable for record in settled.again},
+        "unreliable": dict(settled.unquiet),
         "sentences": sentences(settled, name, root_flag(root)),
     }
 

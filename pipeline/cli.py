@@ -158,7 +158,7 @@ def finals(
 
 @app.command("measure-pending")
 def measure_pending(name: Name, root: Root = ROOT, as_json: Json = False) -> None:
-    """Measure the trials that were trained while the device was away; the same command goes on where it was stopped."""
+    """Measure the trials whose device was away, and again those that are unreliable; goes on where it was stopped."""
     from pipeline import api
 
     found = api.measure_pending(name, root=root, progress=_progress(as_json))

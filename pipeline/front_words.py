@@ -46,6 +46,11 @@ def footer(report: Any, root: Path) -> list[str]:
             f"{waiting} trials were trained while the device was away; "
             f"once it is back: niwaki measure-pending {report.name}{root_flag(root)}"
         )
+    if busy := sum(record.unreliable for record in report.complete):
+        lines.append(
+            f"{busy} trials were timed while the machine was busy; once it is quiet, this times the same files again: "
+            f"niwaki measure-pending {report.name}{root_flag(root)}"
+        )
     if report.test:
         lines += _test_lines(report, own)
     elif own or report.front_numbers:

@@ -42,7 +42,7 @@ def judge(
     found.update(figures(measurement, shipped, logits, bench))
     found["notes"] = (*told_before, *found["notes"])
     found["violations"] = budget.violations(bench.config.budget, found["metrics"])
-    _all_objectives(found["metrics"], bench)
+    all_objectives(found["metrics"], bench)
 
 
 def device_figures(
@@ -70,13 +70,9 @@ def figures(measurement: Measurement, artifact: OnnxArtifact, logits: np.ndarray
     if not np.isfinite(logits).all():
         raise Failed("the shipped file gives NaN or infinite outputs on validation rows; it is kept off the front")
     quality, intervals = quality_with_intervals(labels, logits)
-    device = device_metrics(measurement, artifact, bench)
-    latency = measurement.latency
-    intervals["latency_ratio"] = (latency.ratio_low, latency.ratio_high)
-    intervals["speedup"] = (1 / latency.ratio_high, 1 / latency.ratio_low)
-    if not isinstance(measurement.energy, Unmeasured):
-        intervals["energy_mj"] = (measurement.energy.mj_low, measurement.energy.mj_high)
-    return {"metrics": {**quality, **device}, "intervals": intervals, "notes": tuple(measurement.warnings)}
+    intervals |= device_intervals(measurement)
+    metrics = {**quality, **device_metrics(measurement, artifact, bench)}
+    return {"metrics": metrics, "intervals": intervals, "notes": tuple(measurement.warnings)}
 
 
 def device_metrics(measurement: Measurement, artifact: OnnxArtifact, bench: Workbench) -> dict[str, float]:
@@ -90,7 +86,18 @@ def device_metrics(measurement: Measurement, artifact: OnnxArtifact, bench: Work
     )
 
 
-def _all_objectives(metrics: Mapping[str, float], bench: Workbench) -> None:
+def device_intervals(measurement: Measurement) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the device figures that have one; energy's is its band."""
+    latency, energy = measurement.latency, measurement.energy
+    found = {
+        "latency_ratio": (latency.ratio_low, latency.ratio_high),
+        "speedup": (1 / latency.ratio_high, 1 / latency.ratio_low),
+    }
+    return found if isinstance(energy, Unmeasured) else {**found, "energy_mj": (energy.mj_low, energy.mj_high)}
+
+
+def all_objectives(metrics: Mapping[str, float], bench: Workbench) -> None:
+    """Errors: DeviceFailure where a figure that ranks is missing."""
     missing = [name for name in bench.config.objectives if not math.isfinite(metrics.get(name, math.nan))]
     if missing:
         raise DeviceFailure(

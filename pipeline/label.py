@@ -15,7 +15,8 @@ from pipeline.statement import LETTERS
 
 # Blue to orange: told apart by the colour-blind, and nobody's scheme of red and green.
 COLOURS = dict(zip(LETTERS, ("#08519c", "#2171b5", "#4292c6", "#6baed6", "#fdae6b", "#e6550d", "#a63603"), strict=True))
-NONE = "#8a949d"
+NONE = "#6b757e"
+_PALE = "DE"  # bands on which white could not be read
 _WIDTH = 66  # characters of a line
 _LINE = 15  # pixels
 _TOP = 118  # where the small print begins
@@ -26,14 +27,17 @@ def label(said: Mapping[str, Any]) -> str:
     template = Template(files("pipeline").joinpath("templates/label.svg.txt").read_text(encoding="utf-8"))
     lines = [part for line in _lines(said) for part in textwrap.wrap(line, _WIDTH, subsequent_indent="  ")]
     mark = said["letter"]
+    height = _TOP + _LINE * len(lines) + 8
     return template.substitute(
-        height=_TOP + _LINE * len(lines) + 8,
+        height=height,
+        inside=height - 1,
         title=escape(f"Energy of {said['model']['name']}"),
         description=escape("; ".join(_lines(said))),
         name=escape(textwrap.shorten(said["model"]["name"], 40, placeholder="...")),
         figure=escape(_figure(said["energy"])),
         interval=escape(_interval(said)),
         colour=COLOURS.get(mark, NONE),
+        ink="#1c2733" if mark and mark in _PALE else "#fff",
         mark=escape(mark or "-"),
         under=escape("of teacher" if mark else "no letter"),
         lines="\n".join(
@@ -62,7 +66,8 @@ def _lines(said: Mapping[str, Any]) -> list[str]:
         lines = [f"energy: {energy['unmeasured']}"]
     if "value" in ratio:
         lines.append(f"{ratio['value']:.2g} [{ratio['low']:.2g}, {ratio['high']:.2g}] of the teacher's energy")
-    lines.append(f"letter: {said['letter'] or 'none'}: {said['letter_why']}")
+    why = said["letter_why"] if "mj" in energy else "there is no energy figure"
+    lines.append(f"letter: {said['letter'] or 'none'}: {why}")
     where = [device["target"], device.get("cpu_model"), device.get("runtime")]
     lines.append(f"device: {', '.join(str(part) for part in where if part)}")
     lines.append(f"{said['date'][:10]}; model sha256 {said['model']['sha256'][:16]}")

@@ -136,7 +136,7 @@ def contributions(
     chance: Mapping[str, float],
 ) -> Array:
     """float64 [n]: the volume that each record alone dominates among these, measured as `front_hypervolume` does."""
-    usable = [name for name in _rankable(records, objectives) if name in teacher_metrics]
+    usable = [name for name in rankable(records, objectives) if name in teacher_metrics]
     if not records or not usable:
         return np.zeros(len(records))
     costs = -np.column_stack([_gain(name, records, teacher_metrics[name], chance.get(name, 0.0)) for name in usable])

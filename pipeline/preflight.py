@@ -14,8 +14,9 @@ from pipeline.errors import ConfigError, Unavailable, near
 from pipeline.record import read_json
 from pipeline.workspace import Workspace, check_space
 
+# In a search's folder while figures are being replaced that its study was told: energy, or unreliable latencies.
+RESCORING, REMEASURING = "rescoring.json", "remeasuring.json"
 # What a search leaves behind besides images: databases, caches of logits, pages and pictures.
-RESCORING = "rescoring.json"  # in a search's folder while its energy figures are being replaced
 BASE_BYTES = 300_000_000
 
 
@@ -33,8 +34,17 @@ def preflight(config: SearchConfig, workspace: Workspace, usage: Callable[[Path]
     check_space(workspace.root, needed_bytes(config), usage)
 
 
-def whole(workspace: Workspace) -> None:
-    """Refuse a search whose energy figures were being replaced when the process died. Errors: ConfigError."""
+def whole(workspace: Workspace, *, remeasures: bool = False) -> None:
+    """Refuse a search whose figures were being replaced when the process died. Errors: ConfigError.
+
+    `remeasures`: the caller goes on with what `niwaki measure-pending` left.
+    """
+    if (workspace.folder / REMEASURING).exists() and not remeasures:
+        command = read_json(workspace.folder / REMEASURING)["command"]
+        raise ConfigError(
+            f"measuring trials of {workspace.name!r} again was cut off, and the study still has their old figures; "
+            f"finish it first: {command}"
+        )
     if (workspace.folder / RESCORING).exists():
         command = read_json(workspace.folder / RESCORING)["command"]
         raise ConfigError(

@@ -52,6 +52,7 @@ class TrialRecord:
     started: str = ""  # ISO 8601, UTC
     ended: str = ""
     earlier_energy: tuple[Mapping[str, Any], ...] = ()  # replaced by `rescore`: {"energy", "energy_mj", "until"}
+    earlier_timing: tuple[Mapping[str, Any], ...] = ()  # of a disturbed machine: {"measurement", "metrics", "until"}
     test_seen: bool = False  # the test split had been scored when this trial ran
 
     @property
@@ -98,7 +99,8 @@ class TrialRecord:
             out[name] = dict(out[name])
         out["curve"] = [dict(row) for row in self.curve]
         out["notes"] = list(self.notes)
-        out["earlier_energy"] = [dict(item) for item in self.earlier_energy]
+        for name in ("earlier_energy", "earlier_timing"):
+            out[name] = [dict(item) for item in out[name]]
         return out
 
     @classmethod
@@ -108,7 +110,8 @@ class TrialRecord:
         values["intervals"] = {name: (pair[0], pair[1]) for name, pair in data.get("intervals", {}).items()}
         values["curve"] = tuple(data.get("curve", ()))
         values["notes"] = tuple(data.get("notes", ()))
-        values["earlier_energy"] = tuple(data.get("earlier_energy", ()))
+        for name in ("earlier_energy", "earlier_timing"):
+            values[name] = tuple(data.get(name, ()))
         return cls(**values)
 
     def with_(self, **changes: Any) -> TrialRecord:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+ALIKE = "≈"  # beside a trial: those that a paired test cannot tell from it
+
+
 @dataclass(frozen=True)
 class FrontReport:
     """What a report shows; figures are on validation unless they are in `test`.
@@ -77,7 +80,7 @@ def footnotes(report: FrontReport) -> list[str]:
     ]
     notes += _unreliable(report)
     if any(report.indistinguishable.get(number) for number in report.front_numbers):
-        notes.append(f"≈: front trials whose {report.quality} a paired test cannot tell from this one's.")
+        notes.append(f"{ALIKE}: front trials whose {report.quality} a paired test cannot tell from this one's.")
     if report.test is not None:
         notes.append(f"test: {report.test['rows']} rows, scored once, {report.test['created'][:10]}; it chose nothing.")
     return notes
@@ -91,6 +94,11 @@ def _unreliable(report: FrontReport) -> list[str]:
     if set(report.front_numbers) & set(bad):
         return [f"No trial was timed on a quiet machine: all latencies here are unreliable ({few})."]
     return [f"{few}; they are unreliable, and kept off the front."]
+
+
+def alike(report: FrontReport, number: int, most: int = 4) -> str:
+    """`2 7 9 11 +3`: the front trials that a paired test cannot tell from this one; empty where there is none."""
+    return _others(report.indistinguishable.get(number, ()), most)
 
 
 def columns(report: FrontReport) -> list[tuple[str, list[str]]]:
@@ -110,11 +118,11 @@ def columns(report: FrontReport) -> list[tuple[str, list[str]]]:
         ("speedup", [_speedup(found, spans) for _, found, spans in values]),
         ("energy", [_energy(found, kind) for found, kind in zip(figures, kinds, strict=True)]),
         ("size", [text("size_mb", found.get("size_mb")) for found in figures]),
-        ("≈", ["", *(_others(report.indistinguishable.get(record.number, ())) for record in front)]),
+        (ALIKE, ["", *(alike(report, record.number) for record in front)]),
     ]
     if report.test is not None:
         table.append(("test", _test_cells(report, report.test)))
-    return [(head, cells) for head, cells in table if head not in ("energy", "≈") or {*cells} - {"", "-"}]
+    return [(head, cells) for head, cells in table if head not in ("energy", ALIKE) or {*cells} - {"", "-"}]
 
 
 def table(report: FrontReport) -> Table:
@@ -129,7 +137,7 @@ def table(report: FrontReport) -> Table:
     parts = columns(report)
     for head, _ in parts:
         wide = head in (report.quality, "of teacher", "speedup", "test")
-        shown.add_column(head, justify="left" if head in ("student", "scheme", "≈") else "right", no_wrap=not wide)
+        shown.add_column(head, justify="left" if head in ("student", "scheme", ALIKE) else "right", no_wrap=not wide)
     for index in range(len(report.front_numbers) + 1):
         # Text: the brackets of an interval are not markup. No space inside: a narrow terminal breaks before them.
         cells = [Text(cells[index].replace(", ", ",")) for _, cells in parts]
@@ -175,7 +183,8 @@ def to_csv(report: FrontReport) -> str:
     for record in report.front:
         figures = _flat(record.metrics, record.intervals)
         kind = {"energy_kind": record.energy_kind or "", "energy_boundary": report.energy_boundary or ""}
-        rows.append({"trial": record.number, **figures, **kind, **record.candidate.flat()})
+        tied = {"indistinguishable": " ".join(map(str, report.indistinguishable.get(record.number, ())))}
+        rows.append({"trial": record.number, **figures, **kind, **tied, **record.candidate.flat()})
     names = list(dict.fromkeys(name for row in reversed(rows) for name in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")

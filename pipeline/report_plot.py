@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from pipeline.energy_words import energy_sentence
 from pipeline.metrics import METRICS
 from pipeline.record import TrialRecord
-from pipeline.report import FrontReport
+from pipeline.report import ALIKE, FrontReport, alike
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = {
@@ -34,6 +34,7 @@ COLOURS = {
 OTHER_COLOUR = "#7F7F7F"
 INK, SOFT, FAINT, GRID, STAR, LIMIT = "#1c2733", "#55606b", "#a9b2bc", "#e8ebee", "#F0C000", "#B3261E"
 MARKERS = ("o", "s", "^", "D", "v", "P", "h")
+TIES_LISTED = 8  # more would run into the keys above
 LABELLED = 24  # numbers beside more points than this hide the points
 
 _TITLES = {
@@ -56,12 +57,13 @@ def picture(report: FrontReport) -> bytes:
     rest = _points(report, [record for record in report.complete if record.number not in on_front], cost)
     _frame(axes, report.quality, cost)
     _dominated(axes, rest, markers)
-    _front(axes, report.quality, cost, best, markers)
+    _front(axes, report, cost, best, markers)
     _zoom(axes, report, best, rest)
     _teacher(axes, report, cost)
     _limits(axes, report, cost)
     _words(figure, report)
     _keys(axes, report, markers)
+    _ties(figure, report)
     out = io.BytesIO()
     figure.savefig(out, format="png")
     return out.getvalue()
@@ -120,20 +122,25 @@ def _dominated(axes: Any, rest: Sequence[_Point], markers: dict[str, str]) -> No
         axes.plot([x for x, _ in places], [y for _, y in places], marker=marker, **style)
 
 
-def _front(axes: Any, quality: str, cost: str, best: Sequence[_Point], markers: dict[str, str]) -> None:
+def _front(axes: Any, report: FrontReport, cost: str, best: Sequence[_Point], markers: dict[str, str]) -> None:
     corners = staircase([(x, y) for _, x, y in best], METRICS[cost].maximize)
     steps = {"drawstyle": "steps-post", "color": INK, "linewidth": 1.3, "alpha": 0.5, "zorder": 3}
     axes.plot([x for x, _ in corners], [y for _, y in corners], **steps)
     halo = [withStroke(linewidth=2.5, foreground="white")]
     for record, x, y in best:
         colour = COLOURS.get(record.precision, OTHER_COLOUR)
-        low, high = record.intervals.get(quality, (y, y))
+        low, high = record.intervals.get(report.quality, (y, y))
         axes.plot([x, x], [low, high], color=colour, linewidth=1.2, alpha=0.4, zorder=3)
         style = {"color": colour, "markersize": 9.5, "markeredgecolor": "white", "markeredgewidth": 1.2, "zorder": 5}
         axes.plot(x, y, markers[record.candidate.student], **style)
         if len(best) <= LABELLED:  # to the upper left: nothing on the front can be there
             place = {"xytext": (-5, 5), "textcoords": "offset points", "ha": "right", "fontsize": 8.5, "zorder": 6}
-            axes.annotate(str(record.number), (x, y), color=INK, path_effects=halo, **place)
+            axes.annotate(_name(report, record.number), (x, y), color=INK, path_effects=halo, **place)
+
+
+def _name(report: FrontReport, number: int) -> str:
+    """`4`, or `4≈` where there are others that cannot be told from it; `_ties` says which."""
+    return f"{number}{ALIKE}" if alike(report, number) else str(number)
 
 
 def _zoom(axes: Any, report: FrontReport, best: Sequence[_Point], rest: Sequence[_Point]) -> None:
@@ -197,6 +204,19 @@ def _keys(axes: Any, report: FrontReport, markers: dict[str, str]) -> None:
         names = [str(handle.get_label()) for handle in handles]
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.025, top)}
         axes.add_artist(Legend(axes, handles, names, title=title, **place, **words))
+
+
+def _ties(figure: Figure, report: FrontReport) -> None:
+    """At the lower right: which points of the front a paired test cannot tell apart."""
+    tied = [number for number in report.front_numbers if alike(report, number)]
+    if not tied:
+        return
+    rows = [f"{number} {ALIKE} {alike(report, number, most=3)}" for number in tied[:TIES_LISTED]]
+    rows += [f"and {len(tied) - TIES_LISTED} more"] if len(tied) > TIES_LISTED else []
+    title = f"{ALIKE} {_title(report.quality)} not told\napart, paired test"
+    place: dict[str, Any] = {"color": INK, "va": "bottom", "linespacing": 1.3}
+    figure.text(0.819, 0.18, "\n".join(rows), fontsize=8.5, **place)
+    figure.text(0.819, 0.195 + 0.0236 * len(rows), title, fontsize=9.5, fontweight="bold", **place)
 
 
 def precision_title(scheme: str) -> str:

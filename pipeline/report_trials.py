@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.metrics import METRICS, QUALITY, text
 from pipeline.record import TrialRecord
-from pipeline.report import FrontReport, interval_text
+from pipeline.report import ALIKE, FrontReport, alike, interval_text
 
 _FIRST = ("student", "quantize.scheme")  # parameters that stand before the figures
 
@@ -18,10 +18,13 @@ def trials_table(report: FrontReport) -> str:
     figures = [name for name in METRICS if any(name in shown_figures(record) for record in report.records)]
     names = dict.fromkeys(name for record in report.records for name in record.candidate.flat())
     parameters = [*(name for name in _FIRST if name in names), *(name for name in names if name not in _FIRST)]
-    heads = ["trial", "end", "front", *parameters[:2], *figures, *parameters[2:], "reason"]
+    heads = ["trial", "end", "front", ALIKE, *parameters[:2], *figures, *parameters[2:], "reason"]
     titles = "".join(f'<th title="{_tip(head)}"><button>{html.escape(head)}</button></th>' for head in heads)
     on_front = set(report.front_numbers)
-    rows = [_row(record, record.number in on_front, figures, parameters) for record in report.records]
+    rows = [
+        _row(record, record.number in on_front, alike(report, record.number), figures, parameters)
+        for record in report.records
+    ]
     return f"<table><thead><tr>{titles}</tr>{_teacher_row(report, heads)}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
@@ -29,6 +32,8 @@ def hover(report: FrontReport, record: TrialRecord) -> str:
     """HTML for the pointer: every parameter and every figure of a trial, with intervals."""
     place = "on the front" if record.number in report.front_numbers else "off the front"
     said = [f"<b>trial {record.number}</b>, {place}"]
+    if others := alike(report, record.number):
+        said.append(f"{ALIKE} {others}: a paired test cannot tell their {report.quality} from this one's")
     said += [f"{html.escape(name)}: {html.escape(str(value))}" for name, value in record.candidate.values]
     said.append("")
     for name, value in shown_figures(record).items():
@@ -44,9 +49,10 @@ def shown_figures(record: TrialRecord) -> dict[str, float]:
     return {name: record.metrics[name] for name in names}
 
 
-def _row(record: TrialRecord, on_front: bool, figures: Sequence[str], parameters: Sequence[str]) -> str:
+def _row(record: TrialRecord, on_front: bool, others: str, figures: Sequence[str], parameters: Sequence[str]) -> str:
     shown, flat = shown_figures(record), record.candidate.flat()
     cells = [_cell(record.number, str(record.number)), _cell(None, record.end), _cell(None, "●" if on_front else "")]
+    cells.append(_cell(None, others))
     settings = [_cell(flat.get(name), _plain(flat.get(name))) for name in parameters]
     cells += [*settings[:2], *(_cell(shown.get(name), text(name, shown.get(name))) for name in figures), *settings[2:]]
     cells.append(_cell(None, record.reason or ""))
@@ -70,5 +76,7 @@ def _plain(value: Any) -> str:
 
 
 def _tip(head: str) -> str:
+    if head == ALIKE:
+        return "front trials whose quality a paired test cannot tell from this one's"
     metric = METRICS.get(head)
     return html.escape(f"{metric.means}{f' ({metric.unit})' if metric.unit else ''}" if metric else head)

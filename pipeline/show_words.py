@@ -41,6 +41,9 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         pairs = [(name, before) for name, before in found["screened"].items() if before and name in found["metrics"]]
         drift = (f"{name} {found['metrics'][name] / before - 1:+.1%}" for name, before in pairs)
         lines.append(f"  against its untrained twin: {', '.join(drift)}")
+    for earlier in found["earlier_timing"]:
+        before = text("latency_p50_ms", earlier["metrics"].get("latency_p50_ms"))
+        lines.append(f"  timed before on a disturbed machine, until {earlier['until'][:10]}: {before}")
     if found["curve"]:
         lines += ["", "curve (torch model, validation)"]
         lines += [

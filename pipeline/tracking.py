@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import shutil
 import time
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
-CHANGING = ("end", "energy.rescored", "continued_in")  # tags by which a run is known to be older than its record
+# Tags by which a run is known to be older than its record.
+CHANGING = ("end", "energy.rescored", "measured.again", "continued_in")
 PARENT, NUMBER, SEARCH = "mlflow.parentRunId", "niwaki.trial", "niwaki.search"
 MOST_LOOKED_UP = 50  # trials that are looked for in MLflow one by one; for more, all runs are read
 
@@ -262,7 +264,7 @@ class Tracker:
             "test_seen": str(record.test_seen).lower(),
             **{
                 name: "" if (value := getattr(record, name)) is None else str(value)
-                for name in ("same_as", "rung", "resumed_from", "continued_in")
+                for name in ("same_as", "rung", "resumed_from")
             },
         }
         if record.earlier_energy:
@@ -270,6 +272,9 @@ class Tracker:
             before = last.get("energy") or {}
             figure = "no figure" if last.get("energy_mj") is None else f"{last['energy_mj']:.4g} mJ"
             tags["energy.before"] = f"{figure}, {before.get('kind')}, {before.get('boundary')}"
+        if record.earlier_timing:
+            last = record.earlier_timing[-1]
+            tags["latency_p50_ms.before"] = f"{last['metrics'].get('latency_p50_ms', math.nan):.4g} ms, unreliable"
         return {name: value[:4900] for name, value in tags.items() if value != ""}
 
     def _show_front(self, report: FrontReport, files: list[Path]) -> None:
@@ -390,8 +395,11 @@ def _milliseconds(moment: str) -> int | None:
 
 def _changing(record: TrialRecord) -> dict[str, str]:
     """The tags `CHANGING` of a record."""
-    rescored = f"{record.earlier_energy[-1]['until']}, {len(record.earlier_energy)}x" if record.earlier_energy else ""
-    return {"end": record.end, **({"energy.rescored": rescored} if rescored else {})}
+    tags = {"end": record.end}
+    for name, earlier in (("energy.rescored", record.earlier_energy), ("measured.again", record.earlier_timing)):
+        if earlier:
+            tags[name] = f"{earlier[-1]['until']}, {len(earlier)}x"
+    return tags if record.continued_in is None else {**tags, "continued_in": str(record.continued_in)}
 
 
 def _status(record: TrialRecord) -> str:

@@ -171,9 +171,12 @@ def prepare_target(config: SearchConfig) -> HardwareTarget:
 
 
 def energy_kind(target: HardwareTarget) -> str:
-    """Of the energy figures that a target will give, as far as it can say beforehand."""
+    """Of the energy figures that a target will give, as far as it can say beforehand. Errors: Unavailable."""
     say = getattr(target, "energy_kind", None)
-    return str(say()) if say is not None else "unknown"
+    try:
+        return str(say()) if say is not None else "unknown"
+    except hardware_targets.TargetError as error:  # the device went away meanwhile
+        raise Unavailable(str(error)) from None
 
 
 def prepare_space(config: SearchConfig, task: tasks.Task) -> tuple[SearchSpace, TaskInput]:

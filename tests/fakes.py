@@ -73,7 +73,7 @@ class ScriptedTarget:
     """A HardwareTarget that says what it was told to; predictions are real, made by onnxruntime in this process.
 
     `latency_ms`: one figure, or a function of the model's path. `fail`: called with the verb (`measure`, `predict`) and
-    the model's path, may raise. `calls` remembers both, in order.
+    the model's path, may raise. `calls` remembers both, in order. `void`: of 20 rounds, so many broke a rule.
     """
 
     latency_ms: float | Callable[[Path], float] = 1.0
@@ -83,6 +83,7 @@ class ScriptedTarget:
     threads: int = 1
     name: str = "scripted"
     reason: str | None = None
+    void: int = 0
     fail: Callable[[str, Path], None] = lambda verb, model: None
     predictions: Callable[[Path, Path], np.ndarray] | None = None
     calls: list[tuple[str, Path]] = field(default_factory=list)
@@ -111,9 +112,10 @@ class ScriptedTarget:
     ) -> Measurement:
         self._note("measure", model)
         median = self.latency_ms(model) if callable(self.latency_ms) else self.latency_ms
+        reasons = (f"foreign CPU: {self.void}",) if self.void else ()
         joules = Energy(median, median / 1.5, median * 1.5, "modelled-generic", "test", "scripted", "a test")
         return Measurement(
-            latency=latency(median, self.reference_ms),
+            latency=latency(median, self.reference_ms, rounds=20, voided_rounds=self.void, void_reasons=reasons),
             energy=joules if self.energy else Unmeasured("no meter in this test"),
             peak_memory_mb=self.peak_memory_mb,
             conditions=self.conditions(),

@@ -7,19 +7,16 @@ energy added up from it has a boundary of its own, so that it is never compared 
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
 import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 from hardware_targets._counters import Clock, MeterFault, PolledPower, StepCounter
+from hardware_targets._gpu import Gpu
 
 MOST_WATTS = 3000.0  # a module with two processors and a GPU stays below
 _POLL_S = 0.1
-_SLOWED = 0x08 | 0x20 | 0x40 | 0x80  # nvmlClocksEventReason: HwSlowdown, Sw- and HwThermalSlowdown, HwPowerBrake
 
 
 class Meter:
@@ -30,13 +27,13 @@ class Meter:
     window_s = 10.0
 
     def __init__(self, gpu: int = 0, library: Any = None, clock: Clock = time.monotonic) -> None:
-        self._gpu, self._given, self._clock = gpu, library, clock
+        self._gpu, self._board, self._clock = gpu, Gpu(gpu, library), clock
 
     @property
     def boundary(self) -> str:
         if self.unavailable() is not None:
             return "gpu board"
-        place = "gpu or its module (NVML does not say)" if self._has_module else "gpu board"
+        place = "gpu or its module (NVML does not say)" if self._board.has_module else "gpu board"
         return place if self._counts else f"{place}, polled power"
 
     @property
@@ -48,13 +45,11 @@ class Meter:
         return 0.0 if self.unavailable() is None and self._counts else 1.0
 
     def unavailable(self) -> str | None:
-        if self._given is None and importlib.util.find_spec("pynvml") is None:
-            return "the package nvidia-ml-py is not installed here; pip install nvidia-ml-py"
         return self._reason
 
     def source(self) -> str:
         what = "total energy counter" if self._counts else "power, polled ten times a second and added up"
-        return f"NVML {what}, GPU {self._gpu} ({self._name}), driver {self._driver}"
+        return f"NVML {what}, GPU {self._gpu} ({self._board.name}), driver {self._board.driver}"
 
     def open(self) -> StepCounter | PolledPower:
         if reason := self.unavailable():
@@ -69,88 +64,47 @@ class Meter:
         return self._disturbed
 
     @cached_property
-    def _library(self) -> Any:
-        return self._given or importlib.import_module("pynvml")
-
-    @cached_property
     def _reason(self) -> str | None:
-        """Why this GPU cannot be read; asked once, since it loads the driver's library."""
-        library = self._library
-        try:
-            library.nvmlInit()
-            self._handle = library.nvmlDeviceGetHandleByIndex(self._gpu)
-        except library.NVMLError as error:
-            return f"NVML finds no GPU {self._gpu} ({error}); install NVIDIA's driver, or choose another `gpu`"
-        if self._is_divided():
+        """Why this GPU's energy cannot be read; asked once."""
+        if reason := self._board.unavailable:
+            return reason
+        if self._board.divided:
             return (
                 f"GPU {self._gpu} is divided by MIG and its counter is of the whole board, other tenants included; "
                 f"turn MIG off (sudo nvidia-smi -i {self._gpu} -mig 0) or take a whole GPU"
             )
+        library = self._board.library
         self._counts = self._answers(library.nvmlDeviceGetTotalEnergyConsumption)
         if not self._counts and not self._answers(library.nvmlDeviceGetPowerUsage):
             return (
-                f"NVML tells neither energy nor power of GPU {self._gpu} ({self._name}); on a Jetson use the meter "
-                "jetson_ina, elsewhere an external meter (wall_meter)"
+                f"NVML tells neither energy nor power of GPU {self._gpu} ({self._board.name}); on a Jetson use the "
+                "meter jetson_ina, elsewhere an external meter (wall_meter)"
             )
         return None
 
-    @property
-    def _name(self) -> str:
-        name = self._library.nvmlDeviceGetName(self._handle)
-        return name.decode() if isinstance(name, bytes) else str(name)
-
-    @property
-    def _driver(self) -> str:
-        version = self._library.nvmlSystemGetDriverVersion()
-        return version.decode() if isinstance(version, bytes) else str(version)
-
-    @cached_property
-    def _has_module(self) -> bool:
-        """Whether the GPU shares a module with processors (Grace Hopper): then NVML tells the module's power too."""
-        library = self._library
-        try:
-            asked = [(library.NVML_FI_DEV_POWER_INSTANT, library.NVML_POWER_SCOPE_MODULE)]
-            return bool(library.nvmlDeviceGetFieldValues(self._handle, asked)[0].nvmlReturn == 0)
-        except (library.NVMLError, AttributeError):  # an older library knows no scopes, nor do GPUs of its time
-            return False
-
-    def _is_divided(self) -> bool:
-        try:
-            now, _ = self._library.nvmlDeviceGetMigMode(self._handle)
-        except self._library.NVMLError:  # not supported: this GPU cannot be divided
-            return False
-        return bool(now == self._library.NVML_DEVICE_MIG_ENABLE)
-
     def _answers(self, ask: Callable[[Any], Any]) -> bool:
         try:
-            ask(self._handle)
-        except self._library.NVMLError:
+            ask(self._board.handle)
+        except self._board.library.NVMLError:
             return False
         return True
 
     def _joules(self) -> float:
-        return self._ask(self._library.nvmlDeviceGetTotalEnergyConsumption) / 1e3
+        return self._ask(self._board.library.nvmlDeviceGetTotalEnergyConsumption) / 1e3
 
     def _watts(self) -> float:
-        return self._ask(self._library.nvmlDeviceGetPowerUsage) / 1e3
+        return self._ask(self._board.library.nvmlDeviceGetPowerUsage) / 1e3
 
     def _ask(self, ask: Callable[[Any], Any]) -> float:
         try:
-            return float(ask(self._handle))
-        except self._library.NVMLError as error:
+            return float(ask(self._board.handle))
+        except self._board.library.NVMLError as error:
             raise MeterFault(f"NVML did not answer for GPU {self._gpu} ({error}); look at nvidia-smi") from None
 
     def _disturbed(self) -> str | None:
-        library = self._library
-        try:
-            others = [
-                process.pid
-                for process in library.nvmlDeviceGetComputeRunningProcesses(self._handle)
-                if process.pid != os.getpid()
-            ]
-            slowed = library.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle) & _SLOWED
-        except library.NVMLError:
-            return None  # this GPU does not tell; the intervals must
-        if others:
-            return f"process {others[0]} used GPU {self._gpu} too; stop it and measure again"
-        return f"GPU {self._gpu} held its clocks down (heat or power); cool it and measure again" if slowed else None
+        now = self._board.read()  # what this GPU does not tell is None, and the intervals must
+        if now.others:
+            return f"another process computed on GPU {self._gpu} too; stop it and measure again"
+        if now.slowed:
+            return f"GPU {self._gpu} held its clocks down ({', '.join(now.slowed)}); cool it and measure again"
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,19 +43,41 @@ class InferenceSession:
 """
 
 
+# As much of nvidia-ml-py as is asked for: a divided GPU on which somebody else works, and which tells no heat.
+NVML = """
+import os
+NVML_DEVICE_MIG_ENABLE, NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 1, 0
+class NVMLError(Exception): pass
+class _Process:
+    def __init__(self, pid): self.pid = pid
+def nvmlInit():
+    if os.environ.get("NIWAKI_TEST_NVML") != "there": raise NVMLError("Driver Not Loaded")
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetName(handle): return f"Double {handle}"
+def nvmlSystemGetDriverVersion(): return "600.1"
+def nvmlDeviceGetMigMode(handle): return (1, 1)
+def nvmlDeviceGetComputeRunningProcesses(handle): return [_Process(os.getpid()), _Process(1)]
+def nvmlDeviceGetClockInfo(handle, kind): return 1500
+"""
+
+
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The double in the place of onnxruntime, here and in children; a file of what its sessions were asked for."""
     place = tmp_path / "double"
     place.mkdir()
     (place / "onnxruntime.py").write_text(DOUBLE, encoding="utf-8")
+    (place / "pynvml.py").write_text(NVML, encoding="utf-8")
     monkeypatch.syspath_prepend(place)
     monkeypatch.setenv("PYTHONPATH", str(place))
     monkeypatch.setenv("NIWAKI_TEST_ASKED", str(tmp_path / "asked"))
     for name in ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.setenv(name, "as it was")  # `load` sets them; this puts them back
-    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
-    return tmp_path / "asked"
+    for name in ("onnxruntime", "pynvml"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield tmp_path / "asked"
+    for name in ("onnxruntime", "pynvml"):
+        sys.modules.pop(name, None)  # the doubles; what was there before comes back
 
 
 def test_a_session_is_asked_for_on_the_gpu_that_nvml_counts(asked: Path, tmp_path: Path) -> None:
@@ -108,6 +131,22 @@ def test_it_measures_in_a_child_and_claims_no_more_than_it_read(asked: Path, tmp
     assert 0.5 < found.latency.ratio < 2 and found.latency.interrupted_blocks == 0
     lines = [json.loads(line) for line in asked.read_text().splitlines()]
     assert {line["CUDA_VISIBLE_DEVICES"] for line in lines} == {"1"}
+    assert found.conditions.gpu is None and not any("GPU" in reason for reason in found.latency.void_reasons)
+    assert any("its heat were not watched: NVML finds no GPU 1" in warning for warning in found.warnings)
+
+
+@pytest.mark.usefixtures("asked")
+def test_the_gpu_is_watched_while_it_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIWAKI_TEST_NVML", "there")
+    model, feeds = write_null_model(tmp_path)
+    found = Target(seconds=1, gpu=1, meter_options={"gpu": 1}).measure(model, feeds, model, feeds, seed=0)
+    assert found.conditions.gpu == "Double 1, driver 600.1, divided by MIG"
+    assert Target(gpu=1).conditions().fingerprint == found.conditions.fingerprint
+    assert Target(gpu=0).conditions().fingerprint != found.conditions.fingerprint
+    assert any(reason.startswith("foreign GPU process: ") for reason in found.latency.void_reasons)
+    assert found.latency.unreliable, "the other process was there all the while"
+    assert any("GPU 1 is divided by MIG: the figures are of the part" in warning for warning in found.warnings)
+    assert isinstance(found.energy, Unmeasured) and "divided by MIG" in found.energy.reason
 
 
 def test_a_fallback_in_the_child_reaches_the_user(asked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,14 @@
-"""The hand-written model is a valid one."""
+"""The hand-written model is one that the runtime runs; `tests/test_hand_written_models.py` shows it to onnx."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from hardware_targets import load_feeds
-from hardware_targets._null_model import null_model, write_null_model
+from hardware_targets._null_model import write_null_model
 from hardware_targets.runtimes.onnxruntime import Runtime
-
-
-def test_onnx_accepts_it() -> None:
-    model = onnx.load_model_from_string(null_model())
-    onnx.checker.check_model(model, full_check=True)
-    assert [node.op_type for node in model.graph.node] == ["Identity"]
 
 
 def test_the_runtime_runs_it(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import psutil
+import processes
 import pytest
 import tiny_models
 
@@ -121,8 +120,7 @@ def test_nothing_is_pushed_twice(place: Path, bench: dict[str, Path], heard: lis
 
 def test_weights_beside_the_model_come_along(target: Target, bench: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "apart").mkdir()
-    apart = tmp_path / "apart" / "model.onnx"
-    onnx.save(onnx.load(bench["big"]), apart, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    apart = tiny_models.multiply(tmp_path / "apart" / "model.onnx", width=64, layers=12, apart=True)
     assert apart.stat().st_size < 5000 < apart.with_name("model.onnx.data").stat().st_size
     expected = load("local_cpu").predict(bench["big"], bench["feeds"])
     np.testing.assert_array_equal(target.predict(apart, bench["feeds"]), expected)
@@ -160,14 +158,14 @@ def test_a_link_that_drops_while_pushing_goes_on_where_it_was(
 @pytest.mark.parametrize("victim", ["agent", "measuring process"])
 def test_a_death_there_frees_the_lock(victim: str, target: Target, place: Path, bench: dict[str, Path]) -> None:
     lock = place / "tmp" / "niwaki-local_cpu.lock"
-    killed: list[psutil.Process] = []
+    killed: list[int] = []
 
     def kill() -> None:
         while not (lock.exists() and lock.read_text()):
             time.sleep(0.02)
-        measuring = psutil.Process(int(lock.read_text()))
-        killed.extend([measuring, measuring.parent()])
-        (killed[1] if victim == "agent" else killed[0]).kill()
+        measuring = int(lock.read_text())
+        killed.extend([measuring, processes.parent(measuring)])
+        os.kill(killed[1] if victim == "agent" else killed[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -178,7 +176,7 @@ def test_a_death_there_frees_the_lock(victim: str, target: Target, place: Path, 
         with pytest.raises(DeviceFailure, match=r"on board: .*was killed by SIGKILL"):
             target.measure(*arguments, seed=0, seconds=2)
     thread.join()
-    assert not killed[0].is_running() or killed[0].status() == psutil.STATUS_ZOMBIE
+    assert _within(2, lambda: processes.ended(killed[0]))
     with device_lock(lock, 2.0):
         pass
 
@@ -199,13 +197,13 @@ def test_the_agent_goes_with_its_caller_and_leaves_nothing_behind(
     thread = threading.Thread(target=measure)
     thread.start()
     assert _within(30, lambda: lock.exists() and lock.read_text() != "")
-    measuring = psutil.Process(int(lock.read_text()))
-    agent = measuring.parent()
-    assert agent is not None and target._remote._link is not None
+    measuring = int(lock.read_text())
+    agent = processes.parent(measuring)
+    assert target._remote._link is not None
     os.kill(target._remote._link.pid, signal.SIGKILL)  # the shell became the agent: this is its caller going
     thread.join(20)
     assert errors and isinstance(errors[0], DeviceAway)
-    assert _within(10, lambda: not any(p.is_running() and p.status() != "zombie" for p in (measuring, agent)))
+    assert _within(10, lambda: all(processes.ended(number) for number in (measuring, agent)))
     with device_lock(lock, 2.0):
         pass
 
@@ -220,8 +218,7 @@ def test_a_caller_waits_as_long_as_the_agent_works(
     assert target.measure(*arguments, seed=0, seconds=3).latency.ratio > 0
     target._remote._retries = 0
     assert target._remote._link is not None
-    agent = psutil.Process(target._remote._link.pid)
-    agent.suspend()
+    os.kill(target._remote._link.pid, signal.SIGSTOP)
     with pytest.raises(DeviceAway, match="it did not answer in time"):
         target.conditions()
 

@@ -30,7 +30,7 @@ from pipeline.report import (
     write_report,
 )
 from pipeline.report_page import page, parallel, scatter, write_page
-from pipeline.report_plot import staircase
+from pipeline.report_plot import _name, picture, staircase
 from pipeline.report_trials import trials_table
 
 SEALED = {
@@ -279,6 +279,30 @@ def test_a_refused_trial_shows_no_quality_that_was_never_measured() -> None:
     shown = trials_table(_small())
     row = next(part for part in shown.split("<tr") if "over budget" in part)
     assert "0.1000" not in row and "30 ms" in row
+
+
+def test_what_cannot_be_told_apart_stands_in_page_and_csv() -> None:
+    report = _small()
+    (hover,) = next(trace.text for trace in scatter(report).data if trace.name == "front, static_int8")
+    assert "≈ 2: a paired test cannot tell their accuracy from this one's" in hover
+    shown = trials_table(report)
+    place = re.findall(r"<button>(.*?)</button>", shown).index("≈")
+    rows = {row.split("<td")[1].partition(">")[2][:1]: row.split("<td") for row in shown.split("<tr")[3:]}
+    assert [rows[number][place + 1] for number in "123"] == [">2</td>", ">1</td>", "></td>"]
+    told = list(csv.DictReader(io.StringIO(to_csv(report))))
+    assert [row["indistinguishable"] for row in told] == ["", "2", "1"]
+    assert "≈" not in "".join(str(trace.text) for trace in scatter(_small(indistinguishable={})).data)
+
+
+def test_what_cannot_be_told_apart_stands_in_the_picture() -> None:
+    report = make_report()
+    numbers = report.front_numbers
+    drawn = {number: tuple(other for other in numbers if other != number) for number in numbers}
+    assert _name(make_report(indistinguishable=drawn), numbers[0]) == f"{numbers[0]}≈"
+    assert _name(make_report(indistinguishable={}), numbers[0]) == str(numbers[0])
+    pictures = [picture(make_report(indistinguishable=ties)) for ties in (drawn, {})]
+    some, none = (Image.open(io.BytesIO(data)).convert("L").crop((810, 340, 1000, 540)) for data in pictures)
+    assert none.getextrema() == (255, 255) and some.getextrema()[0] < 100, "a list at the lower right"
 
 
 def test_unreliable_trials_are_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -105,7 +106,26 @@ def test_no_figure_is_said_and_is_not_zero(tmp_path: Path) -> None:
     said = statement(package(tmp_path, {"energy": {"unmeasured": "no meter on this machine"}}))
     text = shown(label(said))
     assert said["energy"] == {"unmeasured": "no meter on this machine"} and said["interval"] is None
-    assert "no energy figure" in text and "no meter on this machine" in text and "mJ" not in text
+    assert "no energy figure" in text and text.count("no meter on this machine") == 1 and "mJ" not in text
+
+
+@pytest.mark.parametrize("mark", [None, *LETTERS])
+def test_every_letter_can_be_read_on_its_colour(tmp_path: Path, mark: str | None) -> None:
+    """3 : 1 at least, as large text must have (WCAG 2.2, 1.4.3)."""
+    said = {**statement(package(tmp_path, metered((0.30, 0.29, 0.31)))), "letter": mark}
+    root = ElementTree.fromstring(label(said))
+    ground = next(item.get("fill", "") for item in root.iter(f"{SVG}rect") if item.get("width") == "76")
+    ink = re.search(r"\.mark {[^}]*fill: (#\w+)", "".join(root.itertext()))
+    assert ink is not None
+    light, dark = sorted((luminance(ground), luminance(ink[1])), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_nothing_claims_what_nobody_gave(tmp_path: Path) -> None:

@@ -4,131 +4,30 @@ from __future__ import annotations
 
 import getpass
 import math
-import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from loopback import INSTALL, MISSING, Server, within
 
 from hardware_targets import DeviceAway, DeviceFailure, Measurement, load, measure_file, save_feeds
 from hardware_targets._lock import device_lock
 from hardware_targets._null_model import write_null_model
-from hardware_targets.ssh import Target
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hardware_targets"))
 import tiny_models
 
 SHARP = 0.02  # half-width of a ratio that is worth comparing
-SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(
-        SSHD is None or shutil.which("ssh-keygen") is None,
-        reason="needs a ssh server; apt-get install openssh-server openssh-client",
-    ),
-]
-
-
-class Server:
-    """One sshd on a free port of the loopback interface, with keys of its own; nothing of the machine's is used."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for key in ("host", "user", "stranger"):
-            self.new_key(key)
-        shutil.copy(folder / "user.pub", folder / "authorized")
-        (folder / "authorized").chmod(0o600)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        (folder / "tmp").mkdir()
-        python = folder / "python"
-        python.write_text(f'#!/bin/sh\nTMPDIR={folder}/tmp exec {sys.executable} "$@"\n')
-        python.chmod(0o755)
-        self.lock = folder / "tmp" / "niwaki-local_cpu.lock"
-        self.write_config()
-        self.start()
-
-    def new_key(self, name: str) -> None:
-        for path in (self.folder / name, self.folder / f"{name}.pub"):
-            path.unlink(missing_ok=True)
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / name], check=True)
-
-    def write_config(self) -> None:
-        (self.folder / "sshd_config").write_text(
-            f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host\nPidFile none\nUsePAM no\n"
-            f"AuthorizedKeysFile {self.folder}/authorized\nStrictModes no\nPasswordAuthentication no\n"
-            "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-        )
-        self.trust("host")
-
-    def trust(self, key: str | None) -> None:
-        """What known_hosts of the caller says of this server. Its config asks for no check, which must not count."""
-        line = "" if key is None else f"[127.0.0.1]:{self.port} {(self.folder / f'{key}.pub').read_text()}"
-        (self.folder / "known_hosts").write_text(line)
-        (self.folder / "client_config").write_text(
-            f"StrictHostKeyChecking no\nUserKnownHostsFile {self.folder}/known_hosts\nGlobalKnownHostsFile /dev/null\n"
-            "IdentitiesOnly yes\n"
-        )
-
-    def start(self) -> None:
-        assert SSHD
-        if os.getuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd shuts its unprivileged half in
-        with (self.folder / "sshd.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log, start_new_session=True
-            )
-        assert within(10, self.listens), (self.folder / "sshd.log").read_text()
-
-    def listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self) -> None:
-        """The server and every session that it has open."""
-        for process in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        self.process.wait()
-
-    def target(self, **options: Any) -> Target:
-        given = {
-            "host": "127.0.0.1",
-            "user": getpass.getuser(),
-            "port": self.port,
-            "identity_file": str(self.folder / "user"),
-            "config_file": str(self.folder / "client_config"),
-            "python": str(self.folder / "python"),
-            "workdir": str(self.folder / "work"),
-            "seconds": 6.0,
-        }
-        return Target(**{**given, **options})
-
-    def measuring(self) -> psutil.Process:
-        """The process that holds the lock, once there is one."""
-        assert within(60, lambda: self.lock.exists() and self.lock.read_text() != ""), "it never came to measuring"
-        return psutil.Process(int(self.lock.read_text()))
-
-
-def within(seconds: float, condition: Callable[[], Any]) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
+STUDENT = 4.30  # 97.5 % quantile of Student's t with two degrees of freedom
+pytestmark = [pytest.mark.system, pytest.mark.skipif(MISSING, reason=INSTALL)]
 
 
 @pytest.fixture
@@ -165,16 +64,18 @@ def test_figures_are_as_local_within_the_resolution(server: Server, bench: dict[
     pairs: list[tuple[Measurement, Measurement]] = []
     for _ in range(12):
         pair = measure(there, bench), measure(here, bench)  # in turn: a slow minute of this machine is nobody's alone
-        if max(map(half_width, pair)) <= SHARP:
+        if max(map(half_width, pair)) <= SHARP and not any(found.latency.unreliable for found in pair):
             pairs.append(pair)
         if len(pairs) == 3:
             break
     else:
-        pytest.skip("this machine was too busy to resolve 2 % in three pairs out of 12; run it when it is quiet")
-    apart = float(np.mean([math.log(ours.latency.ratio / theirs.latency.ratio) for ours, theirs in pairs]))
-    resolution = float(np.mean([math.hypot(half_width(ours), half_width(theirs)) for ours, theirs in pairs]))
-    print(f"ratios there over here: {apart:+.3%}, resolution {resolution:.3%}")
-    assert abs(apart) <= resolution
+        pytest.skip("this machine was too busy for three reliable pairs known to 2 % out of 12; run it later")
+    logs = [math.log(ours.latency.ratio / theirs.latency.ratio) for ours, theirs in pairs]
+    apart, resolution = float(np.mean(logs)), float(np.mean([math.hypot(*map(half_width, pair)) for pair in pairs]))
+    # Two processes lay a model out in memory differently, which an interval of one process does not know of.
+    scatter = STUDENT * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    print(f"ratios there over here: {apart:+.3%}, resolution {resolution:.3%}, between processes {scatter:.3%}")
+    assert abs(apart) <= max(resolution, min(scatter, SHARP))
     assert {found.conditions.fingerprint for pair in pairs for found in pair} == {here.conditions().fingerprint}
     expected = here.predict(bench["big"], bench["big_feeds"])
     np.testing.assert_array_equal(there.predict(bench["big"], bench["big_feeds"]), expected)

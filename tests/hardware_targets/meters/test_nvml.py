@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,8 @@ class Library:
     NVML_DEVICE_MIG_ENABLE = 1
     NVML_FI_DEV_POWER_INSTANT = 186
     NVML_POWER_SCOPE_MODULE = 1
+    NVML_CLOCK_SM = 1
+    NVML_TEMPERATURE_GPU = 0
 
     class NVMLError(Exception):
         pass
@@ -26,8 +29,9 @@ class Library:
     def __init__(self, *lacks: str, mig: int = 0, gpus: int = 1) -> None:
         self.lacks, self.mig, self.gpus = set(lacks), mig, gpus
         self.energy_mj = itertools.count(5_000_000, 700)
+        self.own: int | None = os.getpid()  # as NVML numbers this process, which computes on the GPU
         self.others: list[int] = []
-        self.reasons = 0
+        self.reasons, self.mhz, self.celsius = 0, 1980, 50
 
     def _need(self, what: str) -> None:
         if what in self.lacks:
@@ -64,10 +68,30 @@ class Library:
         return [SimpleNamespace(nvmlReturn=3 if "module" in self.lacks else 0)]
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[SimpleNamespace]:
-        return [SimpleNamespace(pid=pid) for pid in self.others]
+        self._need("processes")
+        return [SimpleNamespace(pid=pid) for pid in [*([self.own] if self.own else []), *self.others]]
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:
+        self._need("reasons")
         return self.reasons
+
+    def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:
+        assert kind == self.NVML_CLOCK_SM
+        self._need("clock")
+        return self.mhz
+
+    def nvmlDeviceGetMaxClockInfo(self, handle: str, kind: int) -> int:
+        self._need("clock")
+        return 1980
+
+    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:
+        assert sensor == self.NVML_TEMPERATURE_GPU
+        self._need("temperature")
+        return self.celsius
+
+    def nvmlDeviceGetPowerManagementLimit(self, handle: str) -> int:
+        self._need("limit")
+        return 700_000
 
 
 def clock():
@@ -131,7 +155,7 @@ def test_other_processes_and_held_clocks_are_noticed() -> None:
     library.reasons = 0x40
     assert "held its clocks down" in str(ended())
     library.others = [99_999_999]
-    assert "process 99999999 used GPU 0 too" in str(ended())
+    assert "another process computed on GPU 0 too" in str(ended())
     library.others, library.reasons = [], 0x4  # the power cap: what a GPU at work is always under
     assert ended() is None
 
