@@ -39,6 +39,7 @@ class TrialRecord:
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)  # per phase, on the searching machine
     final_of: int | None = None  # number of the trial that this one distils in full
     trained_by: int | None = None  # number of the trial whose trained student this one began with
+    lent_by: str | None = None  # `search#number` of the trial of another search whose file this is
     same_as: int | None = None  # number of the equal candidate, for a duplicate
     notes: tuple[str, ...] = ()
     started: str = ""  # ISO 8601, UTC

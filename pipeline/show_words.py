@@ -16,6 +16,9 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines.append(f"it is trial {found['final_of']} distilled in full")
     if found["trained_by"] is not None:
         lines.append(f"its training is that of trial {found['trained_by']}")
+    if found["lent_by"] is not None:
+        search, _, theirs = found["lent_by"].rpartition("#")
+        lines.append(f"its file is that of trial {theirs} of search {search}; only measured and scored here")
     lines += ["", "parameters"]
     lines += [f"  {key} = {value}" for key, value in found["candidate"]["values"].items()]
     lines += ["", "figures (validation)"] if found["metrics"] else []

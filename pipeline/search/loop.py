@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import yaml
@@ -28,6 +29,7 @@ from pipeline.search import study as studies
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
+from pipeline.warm_start import Lender, borrowed, differs, files, fitting, lender
 from pipeline.workbench import Workbench
 from pipeline.workspace import Workspace
 from search_spaces import IDENTITY
@@ -78,6 +80,7 @@ def run_search(
     `ask` is shown an estimate after the first trained trials, and says whether to go on.
     """
     preflight(config, workspace)
+    lends = lender(workspace.root, config.warm_start, config) if config.warm_start else None
     with ExitStack() as stack:
         stack.enter_context(workspace.lock())
         ledger = stack.enter_context(kept(workspace, "search"))
@@ -89,7 +92,7 @@ def run_search(
             target=bench.target.conditions().to_json(),
             notes=list(bench.notes),
         )
-        loop = _Loop(config, workspace, bench, progress, ledger, now, ask)
+        loop = _Loop(config, workspace, bench, progress, ledger, now, ask, lends)
         with loop.tracker.running():
             return loop.run()
 
@@ -106,9 +109,10 @@ class _Loop:
         ledger: Ledger,
         now: Callable[[], float],
         ask: Callable[[Estimate], bool] | None,
+        lends: Lender | None = None,
     ) -> None:
         self.config, self.workspace, self.bench, self.progress, self.now = config, workspace, bench, progress, now
-        self.ledger, self.ask = ledger, ask
+        self.ledger, self.ask, self.lends = ledger, ask, lends
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
         self.study = studies.open_study(config, workspace.study_url)
@@ -122,6 +126,7 @@ class _Loop:
     def run(self) -> SearchResult:
         begin, repeats, away = self.now(), 0, 0
         self._harvest_again()
+        self._warm_start()
         spent_before = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
         while not (reason := self._limit(self.now() - begin + spent_before, repeats, away) or self._declined()):
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
@@ -171,15 +176,40 @@ class _Loop:
             start = begun(candidate, parent, self.workspace.folder)
             if start is None or candidate.key in tried:
                 continue
-            number = max(studies.count(self.study), 1 + max(record.number for record in self.records))
-            self.progress.begin(number, candidate)
-            record = run_trial(number, candidate, self.bench, self.progress.step, start)
-            write_record(self.workspace.folder, record)
-            self.records.append(record)
-            self.ledger.note()
-            studies.add(self.study, record, self.config, self.space)
-            self.tracker.log(record)
-            self.progress.end(record, self.report(paired=False))
+            self._further(candidate, partial(run_trial, candidate=candidate, begun=start))
+
+    def _further(self, candidate: Candidate, run: Callable[..., TrialRecord]) -> TrialRecord:
+        """A trial that the sampler was not asked for: run, kept, and the study told of it afterwards."""
+        number = max(studies.count(self.study), 1 + max((record.number for record in self.records), default=-1))
+        self.progress.begin(number, candidate)
+        record = run(number, bench=self.bench, step=self.progress.step)
+        write_record(self.workspace.folder, record)
+        self.records.append(record)
+        self.ledger.note()
+        studies.add(self.study, record, self.config, self.space)
+        self.tracker.log(record)
+        self.progress.end(record, self.report(paired=False))
+        return record
+
+    def _warm_start(self) -> None:
+        """What another search left: its files as trials of this one, or its front's candidates in the queue.
+
+        Cut off, the next start takes what is missing.
+        """
+        if self.lends is None:
+            return
+        lends, why = self.lends, differs(self.lends, self.bench)
+        there = files(lends)
+        useful = fitting(lends.best if why else [r for r in lends.records if r.number in there], self.space)
+        tried = {record.candidate.key for record in self.records if record.counts}
+        new = [(record, params) for record, params in useful if record.candidate.key not in tried]
+        for record, params in new:
+            if why is None:
+                self._further(record.candidate, partial(borrowed, theirs=record, lends=lends))
+            elif params not in studies.waiting(self.study):
+                studies.enqueue(self.study, params)
+        if new:
+            self.progress.say(_taken(len(new), lends, why))
 
     def _harvest_again(self) -> None:
         """What a killed search left undone: at most the siblings of the last student that was trained."""
@@ -299,6 +329,13 @@ class _Loop:
                 self.tracker.drop_model(int(path.parent.name))
         self.tracker.show_front(report, files)
         self._front_at = self.now()
+
+
+def _taken(trials: int, lends: Lender, why: str | None) -> str:
+    """What a warm start came to."""
+    if why is None:
+        return f"{trials} models of search {lends.workspace.name} are measured here; none is trained again"
+    return f"{trials} candidates of search {lends.workspace.name} are tried first; its models cannot be used: {why}"
 
 
 def stays_away(name: str, trials: int) -> str:
