@@ -7,7 +7,7 @@ in between, the next start mends the later ones from the earlier.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ from pipeline.warm_start import Lender, borrowed, differs, files, fitting, lende
 from pipeline.workbench import Workbench
 from pipeline.workspace import Workspace
 from search_spaces import IDENTITY
-from search_spaces.candidate import Candidate
+from search_spaces.candidate import Candidate, Scalar
 
 # A candidate that takes the process down with it is tried this often, then counted as failed. Ctrl-C does not count.
 MOST_DEATHS = 4
@@ -143,6 +143,7 @@ class _Loop:
         seed = self.config.seed + len(self.records)
         identity = self._identity(seed)
         if identity is None and not self._recipes_queued:
+            self._enqueue_lent()
             self._enqueue_recipes()  # not before: asking for an identity's number would take one out of the queue
         with studies.sampling(self.study, at_random, seed):
             trial = self.study.ask()
@@ -192,24 +193,33 @@ class _Loop:
         return record
 
     def _warm_start(self) -> None:
-        """What another search left: its files as trials of this one, or its front's candidates in the queue.
-
-        Cut off, the next start takes what is missing.
-        """
-        if self.lends is None:
+        """The files of another search as trials of this one; cut off, the next start takes those that are missing."""
+        if self.lends is None or differs(self.lends, self.bench) is not None:
             return
-        lends, why = self.lends, differs(self.lends, self.bench)
-        there = files(lends)
-        useful = fitting(lends.best if why else [r for r in lends.records if r.number in there], self.space)
-        tried = {record.candidate.key for record in self.records if record.counts}
-        new = [(record, params) for record, params in useful if record.candidate.key not in tried]
-        for record, params in new:
-            if why is None:
-                self._further(record.candidate, partial(borrowed, theirs=record, lends=lends))
-            elif params not in studies.waiting(self.study):
-                studies.enqueue(self.study, params)
+        there = files(self.lends)
+        new = self._untried([record for record in self.lends.records if record.number in there])
+        for record, _ in new:
+            self._further(record.candidate, partial(borrowed, theirs=record, lends=self.lends))
         if new:
-            self.progress.say(_taken(len(new), lends, why))
+            name = self.lends.workspace.name
+            self.progress.say(f"{len(new)} models of search {name} are measured here; none is trained again")
+
+    def _enqueue_lent(self) -> None:
+        """Where the files of another search cannot be used, its front's candidates, to be tried first."""
+        if self.lends is None or (why := differs(self.lends, self.bench)) is None:
+            return
+        queued = studies.waiting(self.study)
+        new = [params for _, params in self._untried(self.lends.best) if params not in queued]
+        for params in new:
+            studies.enqueue(self.study, params)
+        if new:
+            tried = f"{len(new)} candidates of search {self.lends.workspace.name} are tried first"
+            self.progress.say(f"{tried}; its models cannot be used: {why}")
+
+    def _untried(self, records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, Mapping[str, Scalar]]]:
+        """Those of another search whose candidates lie in this space and have no result here, with parameters."""
+        tried = {record.candidate.key for record in self.records if record.counts}
+        return [pair for pair in fitting(records, self.space) if pair[0].candidate.key not in tried]
 
     def _harvest_again(self) -> None:
         """What a killed search left undone: at most the siblings of the last student that was trained."""
@@ -329,13 +339,6 @@ class _Loop:
                 self.tracker.drop_model(int(path.parent.name))
         self.tracker.show_front(report, files)
         self._front_at = self.now()
-
-
-def _taken(trials: int, lends: Lender, why: str | None) -> str:
-    """What a warm start came to."""
-    if why is None:
-        return f"{trials} models of search {lends.workspace.name} are measured here; none is trained again"
-    return f"{trials} candidates of search {lends.workspace.name} are tried first; its models cannot be used: {why}"
 
 
 def stays_away(name: str, trials: int) -> str:
