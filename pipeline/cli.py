@@ -57,6 +57,9 @@ def search(
     sampler: Annotated[str | None, typer.Option(help=_SAMPLER_HELP)] = None,
     seed: Annotated[int | None, typer.Option(help="seed")] = None,
     keep: Annotated[str | None, typer.Option(help="Models to keep on disk: all, or those on the front.")] = None,
+    warm_start: Annotated[
+        str | None, typer.Option(help="Another search: its models are measured again here, not trained.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="target.name")] = None,
     energy: Annotated[str | None, typer.Option(help="energy: measured or modelled")] = None,
     dry_run: Annotated[
@@ -74,6 +77,7 @@ def search(
     changes = {
         "name": name, "limits.trials": trials, "limits.hours": hours, "limits.max_kwh": max_kwh,
         "sampler.name": sampler, "seed": seed, "keep": keep, "target.name": target, "energy": energy,
+        "warm_start": warm_start,
     }  # fmt: skip
     if dry_run:
         plan = api.plan(file, root=root, changes=changes)

@@ -270,6 +270,7 @@ class SearchConfig(_Strict):
     carbon: CarbonConfig | None = None
     sampler: SamplerConfig = SamplerConfig()
     recipes: Literal["all", "none"] | list[str] = "all"
+    warm_start: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")  # the name of another search
     keep: Literal["all", "front"] = "front"
     seed: int = Field(0, ge=0)
 

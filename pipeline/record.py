@@ -47,6 +47,7 @@ class TrialRecord:
     resumed_from: int | None = None  # number of the stopped trial that this one goes on with
     continued_in: int | None = None  # number of the trial that went on with this stopped one, and counts in its place
     screened: Mapping[str, float] = field(default_factory=dict)
+    lent_by: str | None = None  # `search#number` of the trial of another search whose file this is
     same_as: int | None = None  # number of the equal candidate, for a duplicate
     notes: tuple[str, ...] = ()
     started: str = ""  # ISO 8601, UTC

@@ -22,6 +22,9 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines.append(f"stopped after {found['rung']} epochs: rung_accuracy {found['rung_accuracy']:.4f} (torch model)")
     if found["continued_in"] is not None:
         lines.append(f"trial {found['continued_in']} went on with it, and counts in its place")
+    if found["lent_by"] is not None:
+        search, _, theirs = found["lent_by"].rpartition("#")
+        lines.append(f"its file is that of trial {theirs} of search {search}; only measured and scored here")
     lines += ["", "parameters"]
     lines += [f"  {key} = {value}" for key, value in found["candidate"]["values"].items()]
     scored = found["end"] in ("complete", "duplicate")  # else its quality is there for the sampler only

@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import text_data
+import torch
 import yaml
+
+from pipeline import training
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import students
+import training_speed
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -69,3 +73,39 @@ def test_a_difference_is_paired() -> None:
     better = students.Row("a", np.ones_like(right), 1.0, 0.5)
     mean, low, high = students.Row("b", right, 1.0, 0.5).plain(better)["behind_the_line_above"]
     assert mean == 0.375 and low <= mean <= high
+
+
+def test_what_a_measure_bought_is_told_against_the_whole(file: Path) -> None:
+    out = file.parent / "speed.json"
+    common = ["--rows", "1", "--layers", "1", "--rounds", "2", "--root", str(file.parent / "mlruns")]
+    training_speed.main([str(file), *common, "--out", str(out)])
+    lines = {line["variant"]: line for line in json.loads(out.read_text())["table"]}
+    assert list(lines) == list(training_speed.VARIANTS)
+    assert lines["all of it"]["times"] == 1 and lines["all of it"]["range"] == [1, 1]
+    assert all(line["range"][0] <= line["times"] <= line["range"][1] for line in lines.values())
+
+
+def test_each_variant_takes_one_thing_away(file: Path) -> None:
+    bench = students.prepared(str(file), file.parent / "mlruns")
+    asked = []
+    bench.teacher.module.register_forward_pre_hook(lambda *_: asked.append(1))
+    training_speed.cpu_seconds(bench, training_speed.whole, 1.0, 1)
+    assert not asked
+    training_speed.cpu_seconds(bench, training_speed.asked_every_step, 1.0, 1)
+    assert asked
+    with training_speed.not_fused(bench):
+        module = torch.nn.Linear(2, 2)
+        assert not training._optimizer(module, 0.1, 0.0).defaults["fused"]
+    assert training._optimizer(module, 0.1, 0.0).defaults["fused"]
+    with training_speed.no_bfloat16(bench):
+        assert not training.pays_in_bf16(torch.nn.Linear(512, 512))
+    view = bench.task.view(students.build(students.candidate(bench, {"bert.layers": 1}, 0), bench).shape)
+    padding = {name: _padding(bench, view, variant) for name, variant in training_speed.VARIANTS.items()}
+    assert padding["batches of any lengths"] > padding["all of it"]
+
+
+def _padding(bench: Any, view: Any, variant: Any) -> float:
+    """Share of a pass over the training rows that is padding."""
+    with variant(bench):
+        masks = [batch.inputs[1] for batch in bench.task.batches("train", view).epoch(torch.Generator().manual_seed(0))]
+    return 1 - sum(float(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)

@@ -7,7 +7,7 @@ in between, the next start mends the later ones from the earlier.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,10 +33,11 @@ from pipeline.search.knowledge import Known
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
+from pipeline.warm_start import Lender, borrowed, differs, files, fitting, lender
 from pipeline.workbench import Workbench
 from pipeline.workspace import Workspace
 from search_spaces import IDENTITY
-from search_spaces.candidate import Candidate
+from search_spaces.candidate import Candidate, Scalar
 
 # A candidate that takes the process down with it is tried this often, then counted as failed. Ctrl-C does not count.
 MOST_DEATHS = 4
@@ -83,6 +84,7 @@ def run_search(
     `ask` is shown an estimate after the first trained trials, and says whether to go on.
     """
     preflight(config, workspace)
+    lends = lender(workspace.root, config.warm_start, config) if config.warm_start else None
     with ExitStack() as stack:
         stack.enter_context(workspace.lock())
         ledger = stack.enter_context(kept(workspace, "search"))
@@ -94,7 +96,7 @@ def run_search(
             target=bench.target.conditions().to_json(),
             notes=list(bench.notes),
         )
-        loop = _Loop(config, workspace, bench, progress, ledger, now, ask)
+        loop = _Loop(config, workspace, bench, progress, ledger, now, ask, lends)
         with loop.tracker.running():
             return loop.run()
 
@@ -111,9 +113,10 @@ class _Loop:
         ledger: Ledger,
         now: Callable[[], float],
         ask: Callable[[Estimate], bool] | None,
+        lends: Lender | None = None,
     ) -> None:
         self.config, self.workspace, self.bench, self.progress, self.now = config, workspace, bench, progress, now
-        self.ledger, self.ask = ledger, ask
+        self.ledger, self.ask, self.lends = ledger, ask, lends
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
         self.checkpoints = checkpoints_of(config, workspace)
@@ -136,6 +139,7 @@ class _Loop:
     def run(self) -> SearchResult:
         begin, repeats, away = self.now(), 0, 0
         self._harvest_again()
+        self._warm_start()
         spent_before = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
         while not (reason := self._limit(self.now() - begin + spent_before, repeats, away) or self._declined()):
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
@@ -155,6 +159,7 @@ class _Loop:
         seed = self.config.seed + len(self.records)
         identity = self._identity(seed)
         if identity is None and not self._recipes_queued:
+            self._enqueue_lent()
             self._enqueue_recipes()  # not before: asking for an identity's number would take one out of the queue
         with studies.sampling(self.study, at_random, seed):
             trial = self.study.ask()
@@ -237,15 +242,49 @@ class _Loop:
             start = begun(candidate, parent, self.workspace.folder)
             if start is None or candidate.key in tried:
                 continue
-            number = max(studies.count(self.study), 1 + max(record.number for record in self.records))
-            self.progress.begin(number, candidate)
-            record = run_trial(number, candidate, self.bench, self.progress.step, start)
-            write_record(self.workspace.folder, record)
-            self.records.append(record)
-            self.ledger.note()
-            studies.add(self.study, record, self.config, self.space)
-            self.tracker.log(record)
-            self.progress.end(record, self.report(paired=False))
+            self._further(candidate, partial(run_trial, candidate=candidate, begun=start))
+
+    def _further(self, candidate: Candidate, run: Callable[..., TrialRecord]) -> TrialRecord:
+        """A trial that the sampler was not asked for: run, kept, and the study told of it afterwards."""
+        number = max(studies.count(self.study), 1 + max((record.number for record in self.records), default=-1))
+        self.progress.begin(number, candidate)
+        record = run(number, bench=self.bench, step=self.progress.step)
+        write_record(self.workspace.folder, record)
+        self.records.append(record)
+        self.ledger.note()
+        studies.add(self.study, record, self.config, self.space)
+        self.tracker.log(record)
+        self.progress.end(record, self.report(paired=False))
+        return record
+
+    def _warm_start(self) -> None:
+        """The files of another search as trials of this one; cut off, the next start takes those that are missing."""
+        if self.lends is None or differs(self.lends, self.bench) is not None:
+            return
+        there = files(self.lends)
+        new = self._untried([record for record in self.lends.records if record.number in there])
+        for record, _ in new:
+            self._further(record.candidate, partial(borrowed, theirs=record, lends=self.lends))
+        if new:
+            name = self.lends.workspace.name
+            self.progress.say(f"{len(new)} models of search {name} are measured here; none is trained again")
+
+    def _enqueue_lent(self) -> None:
+        """Where the files of another search cannot be used, its front's candidates, to be tried first."""
+        if self.lends is None or (why := differs(self.lends, self.bench)) is None:
+            return
+        queued = studies.waiting(self.study)
+        new = [params for _, params in self._untried(self.lends.best) if params not in queued]
+        for params in new:
+            studies.enqueue(self.study, params)
+        if new:
+            tried = f"{len(new)} candidates of search {self.lends.workspace.name} are tried first"
+            self.progress.say(f"{tried}; its models cannot be used: {why}")
+
+    def _untried(self, records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, Mapping[str, Scalar]]]:
+        """Those of another search whose candidates lie in this space and have no result here, with parameters."""
+        tried = {record.candidate.key for record in self.records if record.counts}
+        return [pair for pair in fitting(records, self.space) if pair[0].candidate.key not in tried]
 
     def _harvest_again(self) -> None:
         """What a killed search left undone: at most the siblings of the last student that was trained."""

@@ -1,0 +1,149 @@
+"""What an earlier search leaves to a new one: its files measured again here, or its best candidates to try first.
+
+Where both searches have the same rows and the same teacher, a file is worth on the new target what it is measured to be
+there, and nothing is trained. Where they have not, only what its front looked like is of use.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hardware_targets import DeviceAway, TargetError
+from pipeline.artifact import OnnxArtifact, sha256_of
+from pipeline.config import SearchConfig
+from pipeline.errors import ConfigError, Failed
+from pipeline.findings import config_of
+from pipeline.judging import judge
+from pipeline.pareto import front
+from pipeline.phases import Phases
+from pipeline.record import TrialRecord, read_json, read_records
+from pipeline.student_files import SHAPE, WEIGHTS
+from pipeline.workspace import Workspace, existing
+from search_spaces import IDENTITY, SearchSpace
+from search_spaces.candidate import Scalar
+
+if TYPE_CHECKING:
+    from pipeline.workbench import Workbench
+
+FILES = ("model.onnx", SHAPE, WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Lender:
+    """An earlier search: its configuration and the students that it trained, by number."""
+
+    workspace: Workspace
+    config: SearchConfig
+    records: tuple[TrialRecord, ...]
+
+    @property
+    def best(self) -> list[TrialRecord]:
+        """Its front, the teacher's own files apart."""
+        return front(self.records, self.config.objectives)
+
+
+def lender(root: Path, name: str, config: SearchConfig) -> Lender:
+    """The search `name` below `root`. Errors: ConfigError where there is none, or none that could lend."""
+    if name == config.name:
+        raise ConfigError(f"search {name!r} cannot begin with its own trials; it goes on with them by itself")
+    workspace = existing(root, name)
+    theirs = config_of(workspace)
+    if theirs.task.input_kind != config.task.input_kind:
+        raise ConfigError(
+            f"search {name!r} is of {theirs.task.input_kind}s and this one of {config.task.input_kind}s, so nothing of "
+            "it can be used; name another search in `warm_start`, or leave it out"
+        )
+    students = [
+        record
+        for record in read_records(workspace.folder)
+        if record.end == "complete" and record.same_as is None and record.candidate.student != IDENTITY
+    ]
+    if not students:
+        raise ConfigError(f"search {name!r} has no complete student to begin with; leave `warm_start` out")
+    return Lender(workspace, theirs, tuple(students))
+
+
+def differs(lends: Lender, bench: Workbench) -> str | None:
+    """Why the lender's files cannot be judged here; None where they can."""
+    from pipeline.workbench import prepare_task
+
+    frozen = lends.workspace.folder / "teacher" / "figures.json"
+    if not frozen.exists() or read_json(frozen)["teacher"] != bench.teacher.sha256:
+        return "its teacher is another one"
+    # Other splits would have let its students learn what they are judged by here.
+    if lends.config.task != bench.config.task:
+        theirs = prepare_task(lends.config, lends.workspace)
+        if theirs.fingerprint != bench.task.fingerprint:
+            return "its rows, or how they are split, are others"
+    return None
+
+
+def files(lends: Lender) -> dict[int, Path]:
+    """Folders of the trials whose model file is there, and is the one that was scored."""
+    found = {}
+    for record in lends.records:
+        folder = lends.workspace.trial(record.number)
+        path = folder / "model.onnx"
+        if path.exists() and sha256_of(path) == (record.artifact or {}).get("sha256"):
+            found[record.number] = folder
+    return found
+
+
+def borrowed(
+    number: int, theirs: TrialRecord, lends: Lender, bench: Workbench, step: Callable[[str], None]
+) -> TrialRecord:
+    """Their file as trial `number` of this search: copied, measured and scored here, not trained."""
+    folder, clock = bench.workspace.trial(number), Phases()
+    folder.mkdir(parents=True, exist_ok=True)
+    source = lends.workspace.trial(theirs.number)
+    for name in FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+    shipped = OnnxArtifact.from_json(theirs.artifact or {}, folder / "model.onnx")
+    from_where = f"{lends.workspace.name}#{theirs.number}"
+    found: dict[str, Any] = {
+        "artifact": shipped.to_json(),
+        "notes": (f"trained by trial {theirs.number} of search {lends.workspace.name}, measured again here",),
+    }
+    started = _now()
+    try:
+        judge(shipped, bench, folder, clock, step, found)
+        end, reason = "complete", None
+    except DeviceAway as error:
+        end, reason = "pending", str(error)
+        found.pop("measurement", None)
+    except (Failed, TargetError) as error:
+        end, reason = "failed", str(error)
+    return TrialRecord(
+        number=number,
+        candidate=theirs.candidate,
+        end=end,  # type: ignore[arg-type]
+        reason=reason,
+        seconds=clock.seconds(),
+        cpu_seconds=clock.cpu_seconds(),
+        started=started,
+        ended=_now(),
+        teacher=bench.reference.sha256,
+        lent_by=from_where,
+        test_seen=bench.workspace.test_file.exists(),
+        **found,
+    )
+
+
+def fitting(records: Sequence[TrialRecord], space: SearchSpace) -> list[tuple[TrialRecord, Mapping[str, Scalar]]]:
+    """Those whose candidate lies in `space`, one per candidate, with the sampler's parameters for it."""
+    found: dict[str, tuple[TrialRecord, Mapping[str, Scalar]]] = {}
+    for record in records:
+        params = space.params_of(record.candidate.flat())
+        if not isinstance(params, str):
+            found.setdefault(record.candidate.key, (record, params))
+    return list(found.values())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

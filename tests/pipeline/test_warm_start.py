@@ -1,0 +1,229 @@
+"""What an earlier search leaves: files measured again and not trained, or candidates to try first; nothing twice."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fakes
+import numpy as np
+import pytest
+import small_bench
+import synthetic
+from untracked import Untracked
+
+from pipeline.artifact import sha256_of
+from pipeline.errors import ConfigError
+from pipeline.progress import Quiet
+from pipeline.record import TrialRecord, read_json, read_records, write_json
+from pipeline.search import loop
+from pipeline.trial import run_trial
+from pipeline.warm_start import Lender, borrowed, differs, files, lender
+from search_spaces.candidate import Candidate
+
+SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
+IDENTITY = Candidate.of({"student": "identity", "quantize.scheme": "none"}, 0)
+
+
+class Killed(BaseException):
+    """Stands for a kill -9."""
+
+
+class Heard(Quiet):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+# ---- one file -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lent(tmp_path: Path) -> Any:
+    """`(bench, run)`: a bench of another search, and what measures trial 0 of the first one there."""
+    benches = []
+    for name, latency_ms in (("first", 1.0), ("second", 4.0)):
+        config = synthetic.config(3, name=name)
+        workspace = synthetic.workspace(tmp_path / "mlruns", config)
+        workspace.make()
+        benches.append(small_bench.bench(config, workspace, fakes.ScriptedTarget(latency_ms=latency_ms)))
+    theirs = run_trial(0, IDENTITY, benches[0])
+    lends = Lender(benches[0].workspace, benches[0].config, (theirs,))
+    return benches[1], partial(borrowed, 7, theirs, lends, benches[1], lambda _: None), theirs
+
+
+def test_a_file_is_copied_and_measured_on_the_new_target(lent: Any) -> None:
+    bench, run, theirs = lent
+    record = run()
+    assert (record.number, record.end, record.lent_by) == (7, "complete", "first#0")
+    assert sha256_of(bench.workspace.trial(7) / "model.onnx") == theirs.artifact["sha256"] == record.artifact["sha256"]
+    assert record.metrics["latency_p50_ms"] == pytest.approx(4 * theirs.metrics["latency_p50_ms"])
+    assert record.metrics["accuracy"] == theirs.metrics["accuracy"]
+    assert record.candidate.key == theirs.candidate.key
+    assert "distill" not in record.seconds and not record.curve
+    assert any("trial 0 of search first" in note for note in record.notes)
+    assert record.teacher == bench.reference.sha256
+
+
+def test_a_device_that_goes_away_leaves_it_pending(lent: Any) -> None:
+    bench, run, theirs = lent
+    bench.target.fail = small_bench.away("measure")
+    record = run()
+    assert record.end == "pending" and not record.metrics and record.measurement is None
+    assert record.artifact["sha256"] == theirs.artifact["sha256"]
+
+
+def test_a_file_that_answers_nonsense_here_fails(lent: Any) -> None:
+    bench, run, _ = lent
+    bench.target.predictions = lambda *_: np.full((8, 2), np.nan, dtype=np.float32)
+    assert run().end == "failed"
+
+
+# ---- who may lend ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`go(name, trials, heard=None, ...)`: a synthetic search; its trials' files carry a hash, its teacher one, too."""
+
+    def train(number: int, candidate: Candidate, bench: Any, step: Any) -> TrialRecord:
+        record = synthetic.record(number, candidate, bench, step)
+        path = bench.workspace.trial(number) / "model.onnx"
+        path.write_bytes(candidate.key.encode() * 20)
+        trained.append(candidate.key)
+        return record.with_(artifact={**record.artifact, "sha256": sha256_of(path)}, seconds={"distill": 10.0})
+
+    def lend(number: int, theirs: TrialRecord, lends: Lender, bench: Any, step: Any) -> TrialRecord:
+        record = synthetic.record(number, theirs.candidate, bench, step)
+        shutil.copyfile(
+            lends.workspace.trial(theirs.number) / "model.onnx", bench.workspace.trial(number) / "model.onnx"
+        )
+        return record.with_(artifact=theirs.artifact, lent_by=f"{lends.workspace.name}#{theirs.number}", seconds={})
+
+    def prepare(settings: Any, workspace: Any, *_: Any) -> Any:
+        bench = synthetic.bench(settings, workspace)
+        frozen = workspace.folder / "teacher" / "figures.json"
+        write_json(frozen, {**read_json(frozen), "teacher": "teacher of " + settings.task.data.name})
+        bench.teacher = SimpleNamespace(sha256="teacher of " + settings.task.data.name)
+        return bench
+
+    trained: list[str] = []
+    monkeypatch.setattr(loop, "run_trial", train)
+    monkeypatch.setattr(loop, "borrowed", lend)
+    monkeypatch.setattr(loop, "write_front", lambda *_: [])
+    monkeypatch.setattr(loop, "Tracker", Untracked)
+
+    def run(name: str, count: int, heard: Heard | None = None, **changes: Any) -> list[TrialRecord]:
+        settings = synthetic.config(
+            count, **{"name": name, "space": SPACE, "recipes": "none", "keep": "all", **changes}
+        )
+        workspace = synthetic.workspace(tmp_path / "mlruns", settings)
+        return list(loop.run_search(settings, workspace, heard or Heard(), prepare=prepare).report.records)
+
+    run.trained = trained  # type: ignore[attr-defined]
+    return run
+
+
+def test_nothing_is_trained_that_another_search_has_trained(go: Any) -> None:
+    first = [record for record in go("first", 9) if record.candidate.student != "identity"]
+    go.trained.clear()
+    heard = Heard()
+    second = go("second", 12, heard, warm_start="first")
+    lent = [record for record in second if record.lent_by and record.counts]
+    assert [record.lent_by for record in lent] == [f"first#{record.number}" for record in first]
+    assert not set(go.trained) & {record.candidate.key for record in first}
+    assert sum(record.counts for record in second) == 12
+    assert [record.number for record in second] == list(range(len(second)))
+    assert f"{len(first)} models of search first are measured here; none is trained again" in heard.said
+
+
+def test_what_a_killed_search_did_not_take_is_taken_then(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = [record for record in go("first", 9) if record.candidate.student != "identity"]
+    lend, taken = loop.borrowed, []
+
+    def kill(number: int, theirs: TrialRecord, **rest: Any) -> TrialRecord:
+        if len(taken) == 2:
+            raise Killed
+        taken.append(number)
+        return lend(number, theirs, **rest)
+
+    monkeypatch.setattr(loop, "borrowed", lambda number, theirs, **rest: kill(number, theirs, **rest))
+    with pytest.raises(Killed):
+        go("second", 12, warm_start="first")
+    monkeypatch.setattr(loop, "borrowed", lend)
+    second = go("second", 12, warm_start="first")
+    lent = [record.lent_by for record in second if record.lent_by]
+    assert lent == [f"first#{record.number}" for record in first]
+
+
+def test_only_what_lies_in_the_space_and_is_still_there_is_taken(go: Any, tmp_path: Path) -> None:
+    first = [record for record in go("first", 12) if record.candidate.student != "identity"]
+    (tmp_path / "mlruns" / "searches" / "first" / "trials" / f"{first[0].number:05d}" / "model.onnx").unlink()
+    (tmp_path / "mlruns" / "searches" / "first" / "trials" / f"{first[1].number:05d}" / "model.onnx").write_bytes(b"y")
+    narrow = {**SPACE, "quantize": {"scheme": ["static_int8", "none"]}}
+    second = go("second", 12, space=narrow, warm_start="first")
+    lent = {record.lent_by for record in second if record.lent_by}
+    fits = {f"first#{record.number}" for record in first[2:] if record.precision in ("static_int8", "none")}
+    assert lent == fits and fits
+
+
+def test_another_teacher_lends_its_front_only(go: Any, tmp_path: Path) -> None:
+    go("first", 12)
+    best = lender(tmp_path / "mlruns", "first", synthetic.config(1, name="second")).best
+    heard = Heard()
+    other = {"data": {"source": "sklearn", "name": "others"}, "size": 16, "channels": 1}
+    second = go("second", 14, heard, warm_start="first", task=other)
+    assert not any(record.lent_by for record in second)
+    assert any("tried first; its models cannot be used: its teacher is another one" in line for line in heard.said)
+    students = [record for record in second if record.candidate.student != "identity"]
+    assert [record.candidate.key for record in students[: len(best)]] == [record.candidate.key for record in best]
+
+
+def test_other_splits_would_let_students_have_seen_what_they_are_judged_by(go: Any, tmp_path: Path) -> None:
+    go("first", 8)
+    settings = synthetic.config(1, name="second")
+    lends = lender(tmp_path / "mlruns", "first", settings)
+    bench = SimpleNamespace(teacher=SimpleNamespace(sha256="teacher of digits"), config=settings)
+    assert differs(lends, bench) is None
+    cut = synthetic.config(1, name="second", task={**settings.task.model_dump(), "split": {"validation": 0.3}})
+    bench = SimpleNamespace(**{**vars(bench), "config": cut, "task": SimpleNamespace(fingerprint="of other splits")})
+    assert differs(lends, bench) == "its rows, or how they are split, are others"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("second", {}, "cannot begin with its own trials"),
+        ("frist", {}, "no search named 'frist' under .*did you mean 'first'"),
+        ("first", {"input_kind": "text"}, "is of images and this one of texts"),
+    ],
+)
+def test_who_cannot_lend_is_said_before_anything_is_made(
+    go: Any, tmp_path: Path, name: str, changes: dict[str, Any], sentence: str
+) -> None:
+    go("first", 7)
+    settings: Any = SimpleNamespace(name="second", task=SimpleNamespace(input_kind=changes.get("input_kind", "image")))
+    with pytest.raises(ConfigError, match=sentence):
+        lender(tmp_path / "mlruns", name, settings)
+
+
+def test_a_search_without_students_has_nothing_to_lend(go: Any, tmp_path: Path) -> None:
+    go("first", 3)  # the teacher's own quantizations only
+    with pytest.raises(ConfigError, match="no complete student to begin with"):
+        lender(tmp_path / "mlruns", "first", synthetic.config(1, name="second"))
+    with pytest.raises(ConfigError, match="no complete student"):
+        go("second", 3, warm_start="first")
+    assert not read_records(tmp_path / "mlruns" / "searches" / "second")
+
+
+def test_a_file_that_was_replaced_is_not_lent(go: Any, tmp_path: Path) -> None:
+    first = [record for record in go("first", 8) if record.candidate.student != "identity"]
+    lends = lender(tmp_path / "mlruns", "first", synthetic.config(1, name="second"))
+    assert sorted(files(lends)) == [record.number for record in first]
+    (lends.workspace.trial(first[0].number) / "model.onnx").write_bytes(b"another")
+    assert sorted(files(lends)) == [record.number for record in first[1:]]
