@@ -1,14 +1,16 @@
 """What makes a stretch of a session void, and where the system tells it.
 
-Each rule compares two readings, at the start and the end of a stretch of rounds; what a machine does not show (a guest
-sees no clock rate, a desktop no battery) breaks no rule. Readers take a `root`, so that they can be tried on invented
+Shares are of a whole stretch of rounds, between its first and its last reading; states (clock rate, temperature,
+supply) are looked at in all readings. What a machine does not show (a guest sees no clock rate, a desktop no battery)
+breaks no rule. Readers take a `root`, so that they can be tried on invented
 trees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from hardware_targets._conditions import SYSTEM, Snapshot, foreign_share, on_ac, share, snapshot
@@ -52,11 +54,12 @@ def read(now_s: float, root: Path = SYSTEM) -> Reading:
     )
 
 
-def broken(before: Reading, after: Reading, first: Reading) -> list[str]:
-    """Names of the rules that the time between two readings broke; `first` is from the session's start.
+def broken(readings: Sequence[Reading], first: Reading) -> list[str]:
+    """Names of the rules that a stretch broke; `first` is from the session's start.
 
-    Clock rate, temperature and supply are seen at both ends only: what changes and comes back in between is not.
+    `readings` are from the stretch's start to its end, two at least.
     """
+    before, after = readings[0], readings[-1]
     steal = share(before.cpu.steal, after.cpu.steal, before.cpu.total, after.cpu.total)
     foreign = foreign_share(before.cpu, after.cpu)
     waited = None
@@ -66,10 +69,10 @@ def broken(before: Reading, after: Reading, first: Reading) -> list[str]:
         "steal": steal is not None and steal > STEAL,
         "foreign CPU": foreign is not None and foreign > FOREIGN,
         "CPU pressure": waited is not None and waited > PRESSURE,
-        "frequency": any(_apart(end.clock_khz, first.clock_khz) for end in (before, after)),
+        "frequency": any(_apart(now.clock_khz, first.clock_khz) for now in readings),
         "throttling": None not in (before.throttled, after.throttled) and after.throttled != before.throttled,
-        "temperature": any(_warmer(end.temperature_c, first.temperature_c) for end in (before, after)),
-        "power supply": any(end.on_ac != first.on_ac for end in (before, after)),
+        "temperature": any(_warmer(now.temperature_c, first.temperature_c) for now in readings),
+        "power supply": any(now.on_ac != first.on_ac for now in readings),
     }
     return [name for name, is_broken in rules.items() if is_broken]
 
@@ -97,9 +100,15 @@ def _waited(root: Path) -> float | None:
         return None
 
 
+@lru_cache(maxsize=64)
+def _files(root: Path, pattern: str) -> tuple[Path, ...]:
+    """Looked for once: searching takes longer than reading, and a reading must not disturb what is timed."""
+    return tuple(sorted(root.glob(pattern)))
+
+
 def _numbers(root: Path, pattern: str) -> list[float]:
     found = []
-    for path in sorted(root.glob(pattern)):
+    for path in _files(root, pattern):
         try:
             found.append(float(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):

@@ -61,13 +61,14 @@ def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> t
     """Figures of the candidate's untrained twin, and its file's sizes; the file itself is gone afterwards.
 
     Read back where this shape is known on this device, as it is now, against this reference. What is unreliable is not
-    kept.
+    kept, and what was measured before the device drifted is measured again: the ratio may have moved with it.
     """
     stored = bench.workspace.cache / "screened" / f"{device_key(candidate, bench)}.json"
     if stored.exists():
         known = read_json(stored)
-        artifact = OnnxArtifact.from_json(known["artifact"], folder / "untrained.onnx")
-        return Measurement.from_json(known["measurement"]), artifact
+        measurement = Measurement.from_json(known["measurement"])
+        if measurement.conditions.qualified_at == bench.target.conditions().qualified_at:
+            return measurement, OnnxArtifact.from_json(known["artifact"], folder / "untrained.onnx")
     twin = build(candidate, bench, inherited=False)
     if candidate.section("prune").get("ratio", 0):
         twin = pruned(twin, candidate, bench, trained=False)
