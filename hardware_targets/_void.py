@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from hardware_targets._conditions import SYSTEM, Snapshot, foreign_share, on_ac, share, snapshot
@@ -100,15 +99,9 @@ def _waited(root: Path) -> float | None:
         return None
 
 
-@lru_cache(maxsize=64)
-def _files(root: Path, pattern: str) -> tuple[Path, ...]:
-    """Looked for once: searching takes longer than reading, and a reading must not disturb what is timed."""
-    return tuple(sorted(root.glob(pattern)))
-
-
 def _numbers(root: Path, pattern: str) -> list[float]:
     found = []
-    for path in _files(root, pattern):
+    for path in sorted(root.glob(pattern)):
         try:
             found.append(float(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
