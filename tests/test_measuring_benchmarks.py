@@ -40,8 +40,9 @@ def test_the_loop_knows_nothing_of_niwaki_and_tells_which_file_is_faster(models:
     assert imported == {"argparse", "time", "numpy", "onnxruntime"}
     assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
     small, big, feeds = models
-    ratio, (ours, theirs) = independent_loop.speedup(str(small), str(big), list(load_feeds(feeds))[:4], 0.2)
-    assert ratio > 2 and ratio == pytest.approx(theirs / ours)
+    faster = independent_loop.speedup(str(small), str(big), list(load_feeds(feeds))[:4], 0.2)
+    slower = independent_loop.speedup(str(big), str(small), list(load_feeds(feeds))[:4], 0.2)
+    assert min(faster) > 2 and max(slower) < 0.5
 
 
 def test_both_programs_work_on_the_same_rows(models: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_both_programs_work_on_the_same_rows(models: tuple[Path, Path, Path], tm
         np.testing.assert_array_equal(held, np.concatenate([feed[name] for feed in load_feeds(folder)]))
         assert len(held) == compare_independent.MOST_ROWS
     loop = [sys.executable, str(LOOP), str(small), str(big), str(inputs)]
-    assert compare_independent.told([*loop, "--seconds", "0.1"]) > 1.5
+    assert min(compare_independent.told([*loop, "--seconds", "0.1"])) > 1.5
 
 
 def measured(ratio: float, *warnings: str, **changes: object) -> Measurement:

@@ -39,7 +39,9 @@ def record(
     )
 
 
-def sit(tier: str, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> tuple[Record, list[Mapping[str, Any]]]:
+def sit(
+    tier: str, records: list[Record], monkeypatch: pytest.MonkeyPatch, known_ms: float = 2.0
+) -> tuple[Record, list[Mapping[str, Any]]]:
     jobs: list[Mapping[str, Any]] = []
 
     def run_child(job: Mapping[str, Any], **_: object) -> tuple[dict[str, Any], Record]:
@@ -48,7 +50,7 @@ def sit(tier: str, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> tu
         return {"shape": shape, "conditions": fakes.conditions().to_json()}, records[len(jobs) - 1]
 
     monkeypatch.setattr(_sitting, "run_child", run_child)
-    job = {"tier": tier, "known_ms": {"1": 2.0}, "seed": 7}
+    job = {"tier": tier, "known_ms": {"1": known_ms}, "seed": 7}
     _, found = _sitting.sit(job, {"counter": "c"}, threads=1, time_limit_s=9.0, counting_s=0.0)
     return found, jobs
 
@@ -59,6 +61,8 @@ def test_a_final_takes_fresh_processes_of_one_shape(monkeypatch: pytest.MonkeyPa
     assert ["counter" in job for job in jobs] == [True, *[False] * (PROCESSES - 1)]
     assert all(job["shape"] == {"sets": [[0]], "blocks": 3} for job in jobs[1:])
     assert jobs[1]["known_ms"] == {"1": pytest.approx(1.0, rel=0.1)}  # faster than what was known
+    _, aware = sit("final", [record(seed, noise=0.05) for seed in range(PROCESSES)], monkeypatch, known_ms=0.5)
+    assert aware[-1]["known_ms"] == {"1": 0.5}
     assert len({job["seed"] for job in jobs}) == PROCESSES  # no order of the sides is in all of them
     assert found.rounds == 2 * PROCESSES
     assert found.sides[0].counted.shape == (2 * PROCESSES, 4, 3)
