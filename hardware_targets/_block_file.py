@@ -1,7 +1,8 @@
 """Raw timings as an .npz file: every block of every side, so that a session can be summed up again another way.
 
 Arrays, S being candidate, reference or twin: `S_counted`, `S_cpu` (nanoseconds per call) and `S_interrupted`, each
-[rounds, sets, blocks]; `S_alike`; `jitter_ms` of single calls; counts of the session; `reasons` with `reason_rounds`.
+[rounds, sets, blocks]; `S_alike`; `jitter_ms` of single calls; counts of the session; `reasons` with `reason_rounds`;
+`processes`, the rounds of each process where there were several.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def write_blocks(record: Record, path: Path) -> None:
     arrays: dict[str, Any] = {name: np.asarray(getattr(record, name)) for name in ("jitter_ms", *_COUNTS)}
     arrays["reasons"] = np.asarray(list(record.reasons), dtype=str)
     arrays["reason_rounds"] = np.asarray(list(record.reasons.values()), dtype=int)
+    arrays["processes"] = np.asarray(record.processes, dtype=int)
     for name, side in zip(_SIDES, record.sides, strict=False):
         for part in ("counted", "cpu", "interrupted", "alike"):
             arrays[f"{name}_{part}"] = np.asarray(getattr(side, part))
@@ -41,5 +43,6 @@ def read_blocks(path: Path) -> Record:
             sides,
             jitter_ms=tuple(held["jitter_ms"].tolist()),
             reasons=dict(counts),
+            processes=tuple(held["processes"].tolist()) if "processes" in held else (),
             **{name: held[name].item() for name in _COUNTS},
         )

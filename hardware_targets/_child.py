@@ -24,7 +24,7 @@ from hardware_targets._block_file import write_blocks
 from hardware_targets._conditions import read_conditions, snapshot
 from hardware_targets._energy_session import energy_session
 from hardware_targets._errors import TargetError
-from hardware_targets._feeds import load_feeds
+from hardware_targets._feeds import elements, load_feeds, timed_rows
 from hardware_targets._gpu import Gpu
 from hardware_targets._lock import device_lock
 from hardware_targets._parts import build
@@ -34,7 +34,6 @@ from hardware_targets._roles import Counter, Runtime, Session
 from hardware_targets._rounds import Run
 from hardware_targets._void import read
 
-MOST_INPUTS = 200
 _MEMORY_CALLS = 3
 
 Job = Mapping[str, Any]
@@ -85,7 +84,7 @@ def _load_alone(job: Job, runtime: Runtime) -> tuple[Session, int | None]:
 def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
     candidate, peak = _load_alone(job, runtime)
     reference = runtime.load(Path(job["reference"]), job["threads"])
-    ours, theirs = _rows(job["feeds"]), _rows(job["reference_feeds"])
+    ours, theirs = _rows(job["feeds"]), _rows(job["reference_feeds"])  # copied: no page fault is timed
     if len(ours) != len(theirs):
         raise TargetError(
             f"the candidate's feeds have {len(ours)} rows, the reference's {len(theirs)}; give the same rows to both"
@@ -93,22 +92,23 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
     for run, feeds in ((candidate.run, ours), (reference.run, theirs)):
         run(feeds[0])  # a feed that does not fit is told before the device is locked
     gpu, notes = _gpu(job)
-    twin = runtime.load(Path(job["reference"]), job["threads"]) if job["tier"] == "final" else None
+    twin = runtime.load(Path(job["model"]), job["threads"]) if job["tier"] == "final" else None
     with device_lock(Path(job["lock"]), job["lock_wait_s"]):
         gc.disable()
         before = snapshot()
         record, shape = compare(
             lambda row: candidate.run(ours[row]),
             lambda row: reference.run(theirs[row]),
-            [(_elements(mine), _elements(other)) for mine, other in zip(ours, theirs, strict=True)],
+            [(elements(mine), elements(other)) for mine, other in zip(ours, theirs, strict=True)],
             seed=job["seed"],
             clock=time.perf_counter_ns,
             cpu_clock=time.process_time_ns,
             one_thread=job["threads"] == 1 and not job.get("waits", False),
             plan=plan_for(job["tier"], job["seconds"], job.get("reference_ms")),
-            run_twin=None if twin is None else lambda row: twin.run(theirs[row]),
+            run_twin=None if twin is None else lambda row: twin.run(ours[row]),
             watch=lambda: read(time.monotonic(), gpu=gpu),
             shape=Shape(**job["shape"]) if job.get("shape") else None,
+            known_ms={int(inputs): ms for inputs, ms in job.get("known_ms", {}).items()},
         )
         after = snapshot()
         gc.enable()
@@ -156,14 +156,7 @@ def _predict(job: Job, runtime: Runtime) -> dict[str, Any]:
 
 
 def _rows(folder: str) -> list[dict[str, np.ndarray]]:
-    """At most 200 rows, evenly over the folder, the same for every candidate; copied: no page fault is timed."""
-    feeds = load_feeds(Path(folder))
-    places = np.unique(np.linspace(0, len(feeds) - 1, min(MOST_INPUTS, len(feeds))).round().astype(int))
-    return [{name: value.copy() for name, value in feeds[int(place)].items()} for place in places]
-
-
-def _elements(feed: Mapping[str, np.ndarray]) -> int:
-    return sum(value.size for value in feed.values())
+    return [{name: value.copy() for name, value in feed.items()} for feed in timed_rows(Path(folder))]
 
 
 def _peak_bytes() -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hardware_targets._blocks import WIDEST
 from hardware_targets._measurement import Conditions, Latency
-from hardware_targets._rounds import MET
+from hardware_targets._plan import MET
 from hardware_targets._void import FOREIGN, STEAL
 
 UNDISTURBED = 0.5  # share of blocks below which a reader should know
@@ -15,13 +15,13 @@ UNDISTURBED = 0.5  # share of blocks below which a reader should know
 
 def doubts(latency: Latency, conditions: Conditions, reference_ms: float | None = None) -> Iterator[str]:
     """Sentences about an unsteady, imprecise or disturbed measurement; `reference_ms` as the reference was known."""
-    half = math.log(latency.ratio_high / latency.ratio_low) / 2
+    half = _half(latency)
     if reference_ms is not None and latency.reference_median_ms > MET * reference_ms:
         slower = f"{latency.reference_median_ms / reference_ms - 1:.0%}"
         yield f"the machine never came back to its own speed: the reference was {slower} slower; measure again later"
     if not latency.steady:
         yield "the warm-up ended while times still drifted; measure again when the machine has settled"
-    if half > max(WIDEST, latency.resolution or 0.0):
+    if half > WIDEST:
         yield f"inconclusive: the ratio is known to +-{half:.1%} only; measure again on a quieter machine"
     if latency.voided_rounds:
         void = f"{latency.voided_rounds} of {latency.rounds} rounds were void ({', '.join(latency.void_reasons)})"
@@ -44,11 +44,24 @@ def doubts(latency: Latency, conditions: Conditions, reference_ms: float | None 
 
 
 def resolution_words(latency: Latency) -> list[str]:
-    """What the session could tell apart, where it compared the reference with itself, and whether this is a tie."""
+    """What a final could tell apart, whether this is a tie, and how far sessions differ; nothing for other tiers."""
     if latency.resolution is None:
         return []
     words = f"differences below {math.expm1(latency.resolution):.1%} are ties here"
-    return [f"a tie: {words}" if latency.tied else words]
+    if latency.resolution > _half(latency) + 1e-9:
+        words += ": that far apart were two copies of the model itself (A/A), more than the interval says"
+    if latency.between_sessions is None:
+        alone = "this interval is of one session; how far sessions on this device differ is not known yet"
+    else:
+        alone = (
+            f"this interval is of one session; between {latency.sessions} sessions here the reference's own time "
+            f"varied by {latency.between_sessions:.1%} (standard deviation), and the ratio may vary as much"
+        )
+    return [f"a tie: {words}" if latency.tied else words, alone]
+
+
+def _half(latency: Latency) -> float:
+    return math.log(latency.ratio_high / latency.ratio_low) / 2
 
 
 def disturbance(conditions: Conditions, *, throttled: int, supply_changed: bool) -> str | None:

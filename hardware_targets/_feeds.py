@@ -20,6 +20,7 @@ from hardware_targets._errors import TargetError
 
 _HEADER_BYTES = 192  # room for the .npy header, which is known only when the last row has been written
 _INDEX = "feeds.json"
+MOST_TIMED = 200
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,18 @@ def load_feeds(folder: Path) -> Sequence[dict[str, np.ndarray]]:
         return Feeds(int(table["rows"]), [_Rows.open(folder, item) for item in table["inputs"]])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise TargetError(f"the feeds in {folder} cannot be read: {error}; write them again with save_feeds") from None
+
+
+def timed_rows(folder: Path) -> Sequence[dict[str, np.ndarray]]:
+    """The rows that a session chooses from: at most 200, evenly over the folder, the same for every candidate."""
+    feeds = load_feeds(folder)
+    places = np.unique(np.linspace(0, len(feeds) - 1, min(MOST_TIMED, len(feeds))).round().astype(int))
+    return [feeds[int(place)] for place in places]
+
+
+def elements(feed: Mapping[str, np.ndarray]) -> int:
+    """How large a feed is; texts differ in it."""
+    return sum(value.size for value in feed.values())
 
 
 class Feeds(Sequence[dict[str, np.ndarray]]):

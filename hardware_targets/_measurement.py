@@ -54,9 +54,13 @@ class Latency(_Value):
     `calls` and `interrupted_blocks` are the candidate's; a block is interrupted when others had the processor
     meanwhile.
 
-    `resolution` is the smallest log ratio that this session tells from none, by the reference against itself; None
-    where it was not compared so. `conclusive`: the interval is as narrow as a figure should have it, or as the
-    resolution lets it be. Of `rounds`, `voided_rounds` broke a rule (`_void`), and each rule counts its own.
+    `resolution` is the smallest log ratio that this session tells from none: half the width of the interval, or what
+    the candidate showed against itself where that is more; None where it was not compared so. `conclusive`: the
+    interval is as narrow as a figure should have it. Of `rounds`, `voided_rounds` broke a rule (`_void`), and each rule
+    counts its own.
+
+    The interval is of this session alone. `reference_drift` is the log of the reference's time over what it took since
+    the device was last qualified; `between_sessions` the standard deviation of that log over the last `sessions` here.
     """
 
     median_ms: float
@@ -81,6 +85,9 @@ class Latency(_Value):
     rounds: int = 0
     voided_rounds: int = 0
     void_reasons: tuple[str, ...] = ()
+    reference_drift: float | None = None  # None where nothing was known
+    between_sessions: float | None = None  # None while there are too few
+    sessions: int = 0
 
     @property
     def unreliable(self) -> bool:
@@ -168,11 +175,12 @@ class Conditions(_Value):
     foreign_share: float | None
     limits: str | None = None  # cores and memory that the measuring process was held to
     gpu: str | None = None  # that worked: name, driver, limits, whether MIG divides it
+    qualified_at: str | None = None  # since when what is known of the device holds; a drift begins it anew
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits over all that must agree for two figures to compare: not load, not steal."""
-        passing = {"load_start", "load_end", "steal_share", "foreign_share"}
+        passing = {"load_start", "load_end", "steal_share", "foreign_share", "qualified_at"}
         # Fingerprints of machines without these stay what they were before there were these.
         passing |= {name for name in ("limits", "gpu") if getattr(self, name) is None}
         lasting = {name: value for name, value in self.to_json().items() if name not in passing}

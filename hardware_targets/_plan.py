@@ -1,7 +1,7 @@
 """The three tiers of one protocol, and which inputs a session works on. Pure.
 
 `screen` is for candidates before any training, `trial` for every trial, `final` for finalists and single files. They
-differ in time, in what ends them, and in that a final has a third side, the reference a second time (A/A), and takes
+differ in time, in what ends them, and in that a final has a third side, the candidate a second time (A/A), and takes
 its blocks from several fresh processes.
 """
 
@@ -18,8 +18,10 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 Work = Sequence[tuple[int, int]]  # per row, how large the candidate's and the reference's input is
 
 SCREEN_S, TRIAL_S, FINAL_S = 3.0, 12.0, 40.0
-PROCESSES = 4  # of a final
-SEGMENTS = 8  # of a session, for its interval
+PROCESSES = 8  # of a final: its interval comes from their scatter, and from fewer it would be far wider
+FIRST_LOOK = 4  # processes after which a final may end, if it is precise by then
+SEGMENTS = 8  # of a process, for its interval
+MET = 1.06  # of the known undisturbed time: up to here a process has met it
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,18 @@ class Plan:
     patience: float = 5.0  # budgets that a session may take to meet that time again
     void_patience: float = 2.0  # budgets that it may take where rounds are void
     stretch_s: float = 0.9  # of rounds that are judged together: the kernel counts in hundredths of a second
+    glance_s: float = 0.1  # between readings within a stretch, for what comes and goes; never while a block is timed
     jitter_calls: int = 662
     jitter_s: float = 0.6
 
 
-def plan_for(tier: Tier, seconds: float, reference_ms: float | None) -> Plan:
+def plan_for(tier: Tier, seconds: float, reference_ms: float | None = None) -> Plan:
     """The plan of one measuring process; a final's time is shared out over its processes and ends after one of them."""
     plan = Plan(budget_s=seconds, reference_ms=reference_ms)
     if tier == "screen":
         return replace(plan, patience=1.0, void_patience=1.0)
     if tier == "final":
-        return replace(plan, budget_s=seconds / PROCESSES, least_rounds=SEGMENTS // PROCESSES, looks=(1.0,))
+        return replace(plan, budget_s=seconds / PROCESSES, least_rounds=1, looks=(1.0,))
     return plan
 
 
@@ -63,6 +66,10 @@ class Shape:
 
     sets: list[list[int]]
     blocks: int
+
+    @property
+    def inputs(self) -> int:
+        return sum(map(len, self.sets))
 
 
 def budget_s(tier: Tier, seconds: float) -> float:

@@ -2,8 +2,8 @@
 
 The session is a row of rounds. In each round every set of inputs is worked on once by all sides, in random order: a
 side first settles (its weights come back into the caches), then its blocks are timed, each some passes over the set.
-All sides see the same inputs and their blocks last equally long. In a final the reference stands on a third side as
-well, loaded a second time: how far the two differ is what the session cannot tell. `_blocks` makes figures of it.
+All sides see the same inputs and their blocks last equally long. In a final the candidate stands on a third side as
+well, loaded a second time: the two must not differ by more than the session can tell. `_blocks` makes figures of it.
 
 A model on one thread waits for nothing, so a block whose wall time exceeds its CPU time by more than 2 % was
 interrupted by the scheduler; it counts with its CPU time, and such blocks are counted. On an idle machine there are
@@ -16,12 +16,12 @@ blocks, 0.9 to 1.0 % by the undisturbed ones; in 10 s 7.4 % and 1.1 %.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hardware_targets._blocks import Record
+from hardware_targets._blocks import REFERENCE, Record
 from hardware_targets._plan import Plan, Shape, Work, burst, choose_sets
 from hardware_targets._rounds import Block, Clock, Rounds, Run, Side
 from hardware_targets._statistics import drifts
@@ -51,13 +51,15 @@ def compare(
     run_twin: Run | None = None,
     watch: Watch | None = None,
     shape: Shape | None = None,
+    known_ms: Mapping[int, float] | None = None,
 ) -> tuple[Record, Shape]:
     """Time callables on the rows that `work` lists; what was timed, and the shape for further processes.
 
     `clock` is wall time and `cpu_clock` the CPU time of this process, both in nanoseconds; `one_thread` says that a
     call computes on one thread and waits for nothing, so that wall time without CPU time is time given to others.
-    `run_twin` is the reference once more; `shape` is that of the process before, in a session of several. Percentiles
-    are of single candidate calls at one input, taken afterwards.
+    `run_twin` is the candidate once more; `shape` is that of the process before, in a session of several; `known_ms`
+    what the reference took before, by the number of inputs. Percentiles are of single candidate calls at one input,
+    taken afterwards.
     """
     runs = [run_candidate, run_reference, *([run_twin] if run_twin else [])]
     warm = [_warm_up(run, len(work), clock, plan) for run in runs]
@@ -66,12 +68,13 @@ def compare(
     block_ns = max(plan.block_ms * 1e6, slower * len(sets[0]))
     shape = shape or Shape(sets, burst(block_ns, plan))
     rows = [row for part in sets for row in part]
+    plan = replace(plan, reference_ms=(known_ms or {}).get(len(rows), plan.reference_ms))
     sides = [
         Side(
             run,
             passes=max(1, round(block_ns / (warmed.call_ns * len(sets[0])))),
             settle_ns=0.0 if warmed.call_ns > plan.settle_ms * 1e7 else plan.settle_ms * 1e6,
-            alike=len({work[row][min(place, 1)] for row in rows}) == 1,
+            alike=len({work[row][place == REFERENCE] for row in rows}) == 1,
         )
         for place, (run, warmed) in enumerate(zip(runs, warm, strict=True))
     ]

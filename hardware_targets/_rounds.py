@@ -16,15 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardware_targets._blocks import Times, log_ratio
-from hardware_targets._plan import SEGMENTS, Plan
+from hardware_targets._plan import MET, SEGMENTS, Plan
 from hardware_targets._void import Reading, Watch, broken
 
 Run = Callable[[int], object]
 Clock = Callable[[], int]  # nanoseconds
 Block = tuple[float, float, bool]  # nanoseconds per call that count, CPU nanoseconds per call, interrupted
 _Round = list[list[list[Block]]]  # [sides][sets][blocks]
-
-MET = 1.06  # of the known undisturbed time: up to here a session has met it
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,8 @@ class Rounds:
         self.found: list[_Round] = []
         self.void: list[_Round] = []
         self.reasons: Counter[str] = Counter()
+        self._readings: list[Reading] = []  # of the stretch that runs
+        self._read_at = clock()
 
     def run(self) -> None:
         plan, looks = self._plan, list(self._plan.looks)
@@ -88,10 +88,10 @@ class Rounds:
         if self._watch is None or first is None:
             self.found.append(self._round())
             return True
-        before, taken, start = self._watch(), list[_Round](), self._clock()
+        self._readings, taken, start = [self._watch()], list[_Round](), self._clock()
         while not taken or self._clock() - start < self._plan.stretch_s * 1e9:
             taken.append(self._round())
-        reasons = broken(before, self._watch(), first)
+        reasons = broken([*self._readings, self._watch()], first)
         (self.void if reasons else self.found).extend(taken)
         self.reasons.update(dict.fromkeys(reasons, len(taken)))
         return not reasons
@@ -110,7 +110,14 @@ class Rounds:
         for part in self._random.sample(range(self._sets), self._sets):
             for place in self._random.sample(range(len(self._sides)), len(self._sides)):
                 taken[place][part] = self._timer(self._sides[place], part)
+            self._look_up()
         return taken
+
+    def _look_up(self) -> None:
+        """Read the system in between, now and then: a state that came and went within a stretch is seen."""
+        if self._watch is not None and self._clock() - self._read_at >= self._plan.glance_s * 1e9:
+            self._readings.append(self._watch())
+            self._read_at = self._clock()
 
     def _times(self, rounds: Sequence[_Round], place: int) -> Times:
         array = np.asarray([taken[place] for taken in rounds], dtype=float)

@@ -1,7 +1,7 @@
 """One measurement as one or several measuring processes, one after the other: a `final` takes its blocks from several.
 
 Where a process puts a model in memory changes its speed by up to a percent, so one process alone cannot tell smaller
-differences, however long it times.
+differences, however long it times. It is looked at twice: after half of the processes, and at the end.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from hardware_targets._block_file import read_blocks
-from hardware_targets._blocks import Record, log_ratio, pooled
+from hardware_targets._blocks import REFERENCE, Record, pooled
 from hardware_targets._measurement import Conditions
-from hardware_targets._plan import PROCESSES, Plan, Tier
+from hardware_targets._plan import FIRST_LOOK, PROCESSES, Plan, Shape, Tier
 from hardware_targets._spawn import run_child
 
 _START_S = 120.0  # that a process may take beside its timing
-_LEAST = 2  # processes before the first look; three looks at most, as in one process
 
 
 def limit_s(tier: Tier, seconds: float) -> float:
@@ -31,6 +30,7 @@ def sit(
 ) -> tuple[dict[str, Any], Record]:
     """Do a `measure` job; what the first process found, the conditions of all, and their blocks as one session.
 
+    The job's `known_ms` is what the reference took before, by the number of inputs (JSON's keys are text).
     `counting` names the counter of energy, if any, for which the first process has `counting_s` more. Errors:
     TargetError.
     """
@@ -39,7 +39,8 @@ def sit(
     records: list[Record] = []
     for place in range(PROCESSES if job["tier"] == "final" else 1):
         left = max(1.0, round(end - time.monotonic(), 1))
-        more = dict(counting) if place == 0 else {"shape": found[0]["shape"], "reference_ms": _fastest(job, records)}
+        more = dict(counting) if place == 0 else {"shape": found[0]["shape"], "known_ms": _fastest(job, found, records)}
+        more["seed"] = job["seed"] + place  # what one order of the sides brings about must not be in all processes
         result, record = run_child(
             {**job, **more},
             threads=threads,
@@ -49,18 +50,20 @@ def sit(
         found.append(result)
         records.append(record)
         end += counting_s if place == 0 else 0.0
-        if len(records) >= _LEAST and _precise(pooled(records)):
+        if len(records) == FIRST_LOOK and _precise(pooled(records)):
             break
     return {**found[0], "conditions": _conditions(found)}, pooled(records)
 
 
 def _precise(record: Record) -> bool:
-    return record.voided == 0 and log_ratio(record.sides[0], record.sides[1])[1] <= Plan().half_width
+    return record.voided == 0 and record.log_ratio()[1] <= Plan().half_width
 
 
-def _fastest(job: Mapping[str, Any], records: Sequence[Record]) -> float:
-    known = [record.sides[1].typical() / 1e6 for record in records]
-    return min(known if job["reference_ms"] is None else [*known, job["reference_ms"]])
+def _fastest(job: Mapping[str, Any], found: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> dict[str, float]:
+    """What the job knew of the reference, or what a process since has shown to be faster."""
+    inputs = str(Shape(**found[0]["shape"]).inputs)
+    shown = [record.sides[REFERENCE].typical() / 1e6 for record in records]
+    return {inputs: min([*shown, *([job["known_ms"][inputs]] if inputs in job["known_ms"] else [])])}
 
 
 def _conditions(found: Sequence[Mapping[str, Any]]) -> Conditions:

@@ -1,7 +1,8 @@
 """What makes a stretch of a session void, and where the system tells it.
 
-Each rule compares two readings, at the start and the end of a stretch of rounds; what a machine does not show (a guest
-sees no clock rate, a desktop no battery) breaks no rule. Readers take a `root`, so that they can be tried on invented
+Shares are of a whole stretch of rounds, between its first and its last reading; states (clock rate, temperature,
+supply) are looked at in all readings. What a machine does not show (a guest sees no clock rate, a desktop no battery)
+breaks no rule. Readers take a `root`, so that they can be tried on invented
 trees.
 """
 
@@ -55,12 +56,12 @@ def read(now_s: float, root: Path = SYSTEM, gpu: Gpu | None = None) -> Reading:
     )
 
 
-def broken(before: Reading, after: Reading, first: Reading) -> list[str]:
-    """Names of the rules that the time between two readings broke; `first` is from the session's start.
+def broken(readings: Sequence[Reading], first: Reading) -> list[str]:
+    """Names of the rules that a stretch broke; `first` is from the session's start.
 
-    Clock rate, temperature and supply, and all of a GPU, are seen at both ends only: what changes and comes back in
-    between is not.
+    `readings` are from the stretch's start to its end, two at least.
     """
+    before, after = readings[0], readings[-1]
     steal = share(before.cpu.steal, after.cpu.steal, before.cpu.total, after.cpu.total)
     foreign = foreign_share(before.cpu, after.cpu)
     waited = None
@@ -70,23 +71,23 @@ def broken(before: Reading, after: Reading, first: Reading) -> list[str]:
         "steal": steal is not None and steal > STEAL,
         "foreign CPU": foreign is not None and foreign > FOREIGN,
         "CPU pressure": waited is not None and waited > PRESSURE,
-        "frequency": any(_apart(end.clock_khz, first.clock_khz) for end in (before, after)),
+        "frequency": any(_apart(now.clock_khz, first.clock_khz) for now in readings),
         "throttling": None not in (before.throttled, after.throttled) and after.throttled != before.throttled,
-        "temperature": any(_warmer(end.temperature_c, first.temperature_c) for end in (before, after)),
-        "power supply": any(end.on_ac != first.on_ac for end in (before, after)),
+        "temperature": any(_warmer(now.temperature_c, first.temperature_c) for now in readings),
+        "power supply": any(now.on_ac != first.on_ac for now in readings),
     }
-    rules |= _of_gpu([end.gpu for end in (before, after) if end.gpu], first.gpu)
+    rules |= _of_gpu([now.gpu for now in readings if now.gpu], first.gpu)
     return [name for name, is_broken in rules.items() if is_broken]
 
 
-def _of_gpu(ends: Sequence[GpuReading], first: GpuReading | None) -> dict[str, bool]:
+def _of_gpu(seen: Sequence[GpuReading], first: GpuReading | None) -> dict[str, bool]:
     if first is None:
         return {}
     return {
-        "foreign GPU process": any(end.others for end in ends),
-        "GPU throttling": any(end.slowed for end in ends),
-        "GPU clock": any(_apart(end.clock_mhz, first.clock_mhz) for end in ends),
-        "GPU temperature": any(_warmer(end.temperature_c, first.temperature_c) for end in ends),
+        "foreign GPU process": any(now.others for now in seen),
+        "GPU throttling": any(now.slowed for now in seen),
+        "GPU clock": any(_apart(now.clock_mhz, first.clock_mhz) for now in seen),
+        "GPU temperature": any(_warmer(now.temperature_c, first.temperature_c) for now in seen),
     }
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from hardware_targets._baseline import DeviceFile, drift_words, own_resolution, reference_key, with_baseline
 from hardware_targets._block_file import write_blocks
 from hardware_targets._blocks import latency
 from hardware_targets._conditions import read_conditions
@@ -20,7 +22,7 @@ from hardware_targets._lock import lock_path
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._null_model import write_null_model
 from hardware_targets._parts import build
-from hardware_targets._plan import TRIAL_S, Tier, budget_s
+from hardware_targets._plan import TRIAL_S, Shape, Tier, budget_s
 from hardware_targets._roles import Counter, EnergyMeter, Runtime, is_counter
 from hardware_targets._sitting import limit_s, sit
 from hardware_targets._spawn import run_child
@@ -67,7 +69,6 @@ class Target:
             raise TargetError("meter_options are given but no meter; name it in `meter`")
         if self.meter is not None:
             self._build_meter(self.meter)  # a wrong name or option is told now
-        self._fastest_ms: dict[tuple[Path, int], float] = {}  # of each reference, undisturbed
         self._null_peak: int | None = None
         self._qualified: dict[str, Any] | None = None
 
@@ -79,7 +80,8 @@ class Target:
     def conditions(self) -> Conditions:
         """This machine as it is now."""
         runtime = self._runtime()
-        return read_conditions(runtime=runtime.name, runtime_version=runtime.version(), threads=self.threads)
+        found = read_conditions(runtime=runtime.name, runtime_version=runtime.version(), threads=self.threads)
+        return replace(found, qualified_at=DeviceFile(found.fingerprint).qualified_at())
 
     def energy_kind(self) -> str:
         """Of the meter that energy will come from: `measured` where this machine has a counter that works.
@@ -122,32 +124,58 @@ class Target:
     ) -> Measurement:
         """Time `model` against `reference`, batch 1, on the same rows, for at most `seconds`. Errors: TargetError.
 
-        Where the machine is slower than this object has seen it with this reference, it takes up to five times as long.
+        Where the machine is slower than it is known to be with this reference, it takes up to five times as long; where
+        the reference's time differs from the sessions before, that is looked into by one more session (`_baseline`).
         """
         null, seconds = self._null(), budget_s(tier, self.seconds) if seconds is None else seconds
-        known = (_file(reference), reference.stat().st_mtime_ns)
-        reference_ms = self._fastest_ms.get(known)
         limit = limit_s(tier, seconds) if time_limit_s is None else time_limit_s
         counting, counting_s = ({}, 0.0) if tier == "screen" else self._counting()
-        job = self._job("measure", model, feeds) | {
-            "reference": str(_file(reference)),
-            "reference_feeds": str(reference_feeds.resolve()),
-            "seed": seed,
-            "tier": tier,
-            "seconds": seconds,
-            "reference_ms": reference_ms,
-            "lock": str(lock_path(self.name)),
-            "lock_wait_s": limit / 2,
-        }
+        sides = {"reference": str(_file(reference)), "reference_feeds": str(reference_feeds.resolve())}
+        job = self._job("measure", model, feeds) | sides | {"seed": seed, "tier": tier, "seconds": seconds}
+        job |= {"lock": str(lock_path(self.name)), "lock_wait_s": limit / 2}
+        kept, key = DeviceFile(self.conditions().fingerprint), reference_key(job)
+        baseline = kept.baseline(key)
+        job["known_ms"] = {str(inputs): ms for inputs, ms in baseline.fastest_ms().items()}
         found, record = sit(job, counting, threads=self.threads, time_limit_s=limit, counting_s=counting_s)
         if raw is not None:
             write_blocks(record, raw)
         self._qualified = found.get("qualified", self._qualified)
-        timed, conditions = latency(record), found["conditions"]
-        self._fastest_ms[known] = min(timed.reference_median_ms, reference_ms or timed.reference_median_ms)
+        timed, inputs = latency(record), Shape(**found["shape"]).inputs
+        said: list[str] = []
+        if tier != "screen" and not timed.unreliable:
+            timed, said = self._compared(timed, inputs, job, kept, key)
+        conditions = replace(found["conditions"], qualified_at=kept.qualified_at())
         memory, warning = _over_null(found["peak_bytes"], null)
-        warnings = (*doubts(timed, conditions, reference_ms), *([warning] if warning else []), *found["notes"])
+        doubtful = doubts(timed, conditions, baseline.fastest_ms().get(inputs))
+        warnings = (*doubtful, *said, *([warning] if warning else []), *found["notes"])
         return Measurement(timed, self._energy(found, timed, conditions), memory, conditions, warnings)
+
+    def _compared(
+        self, timed: Latency, inputs: int, job: Mapping[str, Any], kept: DeviceFile, key: str
+    ) -> tuple[Latency, list[str]]:
+        """The figures beside what is known of their reference, which they are added to, and what is to be said."""
+        baseline, ms = kept.baseline(key), timed.reference_median_ms
+        moved, seen = baseline.moved(ms, inputs), [(ms, inputs)]
+        resolution = own_resolution(timed) if job["model"] == job["reference"] else None
+        said, lasting = [], False
+        if moved is not None and baseline.drifted(moved):
+            again, again_inputs = self._against_itself(job)
+            back = baseline.moved(again.reference_median_ms, again_inputs)
+            lasting = back is None or abs(back) > abs(moved - back)
+            resolution, seen = own_resolution(again), [*seen, (again.reference_median_ms, again_inputs)]
+            said.append(drift_words(ms, moved, again.reference_median_ms, lasting=lasting))
+        refused = kept.add(key, seen, resolution, anew=lasting)
+        spread = kept.baseline(key).spread(inputs)
+        return with_baseline(timed, moved, spread), [*said, *([refused] if refused else [])]
+
+    def _against_itself(self, job: Mapping[str, Any]) -> tuple[Latency, int]:
+        """The reference against itself, as a trial, and the number of inputs."""
+        both = {"model": job["reference"], "feeds": job["reference_feeds"]}
+        seconds = min(job["seconds"], TRIAL_S)
+        trial = {**job, **both, "tier": "trial", "seconds": seconds, "known_ms": {}}
+        limit = limit_s("trial", seconds)
+        found, record = sit(trial, {}, threads=self.threads, time_limit_s=limit, counting_s=0.0)
+        return latency(record), Shape(**found["shape"]).inputs
 
     def predict(self, model: Path, feeds: Path, *, time_limit_s: float = 600.0) -> np.ndarray:
         """The first output for every row, [rows, ...], by the very calls that are timed. Errors: TargetError."""

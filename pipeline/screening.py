@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardware_targets import DeviceAway, Measurement
+from hardware_targets import Conditions, DeviceAway, Measurement
 from pipeline import budget
 from pipeline.artifact import OnnxArtifact
 from pipeline.budget import unknown_quality
@@ -132,11 +132,13 @@ def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> t
     """Figures of the candidate's untrained twin, and its file's sizes; the file itself is gone afterwards.
 
     Read back where this shape is known on this device, as it is now, against this reference. What is unreliable is not
-    kept.
+    kept, and what was measured before the device drifted is measured again: the ratio may have moved with it.
     """
     stored = _folder(bench) / f"{device_key(candidate, bench)}.json"
     if stored.exists():
-        return _read(stored, folder)
+        measurement, artifact = _read(stored, folder)
+        if _holds(measurement, bench.target.conditions()):
+            return measurement, artifact
     twin = build(candidate, bench, inherited=False)
     if candidate.section("prune").get("ratio", 0):
         twin = pruned(twin, candidate, bench, trained=False)
@@ -155,15 +157,23 @@ def known_figures(candidates: Sequence[Candidate], bench: Workbench) -> list[dic
     """Device metrics of each candidate whose shape was measured before on this device, as it is now; None elsewhere."""
     if not _folder(bench).is_dir():
         return [None] * len(candidates)
-    fingerprint = bench.target.conditions().fingerprint
-    return [_known(candidate, bench, fingerprint) for candidate in candidates]
+    now = bench.target.conditions()
+    return [_known(candidate, bench, now) for candidate in candidates]
 
 
-def _known(candidate: Candidate, bench: Workbench, fingerprint: str) -> dict[str, float] | None:
+def _known(candidate: Candidate, bench: Workbench, now: Conditions) -> dict[str, float] | None:
     if candidate.student == IDENTITY:
         return None
-    stored = _folder(bench) / f"{device_key(candidate, bench, fingerprint)}.json"
-    return device_metrics(*_read(stored, stored.parent), bench) if stored.exists() else None
+    stored = _folder(bench) / f"{device_key(candidate, bench, now.fingerprint)}.json"
+    if not stored.exists():
+        return None
+    measurement, artifact = _read(stored, stored.parent)
+    return device_metrics(measurement, artifact, bench) if _holds(measurement, now) else None
+
+
+def _holds(measurement: Measurement, now: Conditions) -> bool:
+    """Whether the device has not drifted since: the ratio may have moved with it."""
+    return measurement.conditions.qualified_at == now.qualified_at
 
 
 def _folder(bench: Workbench) -> Path:

@@ -55,7 +55,7 @@ def test_arm(tmp_path: Path) -> None:
 def test_what_is_absent_is_none_and_never_zero(tmp_path: Path) -> None:
     found = dataclasses.asdict(read(tmp_path))
     absent = {"cpu_model", "cpu_vendor", "cpu_family", "cpu_number", "cpu_stepping", "governor", "virtualised"}
-    absent |= {"container", "limits", "on_ac", "load_start", "load_end", "steal_share", "foreign_share"}
+    absent |= {"container", "limits", "on_ac", "load_start", "load_end", "steal_share", "foreign_share", "qualified_at"}
     assert {name for name, value in found.items() if value is None} == absent
 
 
@@ -115,7 +115,16 @@ def test_void_rounds_are_told_and_too_many_make_the_figure_unreliable() -> None:
 
 def test_a_difference_below_the_resolution_is_a_tie() -> None:
     assert resolution_words(fakes.latency()) == []
-    known = {"resolution": 0.009, "ratio_low": 0.5, "ratio_high": 2.0}
-    near, far = (fakes.latency(ms, 10.0, ratio=ms / 10, **known) for ms in (10.05, 9.8))
-    assert resolution_words(near) == ["a tie: differences below 0.9% are ties here"]
-    assert resolution_words(far) == ["differences below 0.9% are ties here"]
+    known = {"resolution": 0.009, "ratio_low": 0.994, "ratio_high": 1.013}
+    near, far = (fakes.latency(ms, 10.0, ratio=ms / 10, **known) for ms in (10.04, 10.1))
+    assert resolution_words(near)[0] == "a tie: differences below 0.9% are ties here"
+    assert resolution_words(far)[0] == "differences below 0.9% are ties here"
+    copies = resolution_words(fakes.latency(10.0, 10.0, resolution=0.03))[0]
+    assert copies.startswith("a tie: differences below 3.0% are ties here: that far apart were two copies")
+
+
+def test_a_final_says_that_its_interval_is_of_one_session() -> None:
+    alone = resolution_words(fakes.latency(resolution=0.02))[1]
+    assert "of one session" in alone and "not known yet" in alone
+    told = resolution_words(fakes.latency(resolution=0.02, between_sessions=0.029, sessions=14))[1]
+    assert "between 14 sessions" in told and "2.9% (standard deviation)" in told

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from hardware_targets import Energy, Latency, Measurement, Unmeasured
 
 POSITIVE = st.floats(min_value=1e-9, max_value=1e9)
-LATER = ("resolution", "conclusive", "rounds", "voided_rounds", "void_reasons")
+LATER = (
+    *("resolution", "conclusive", "rounds", "voided_rounds", "void_reasons"),
+    *("reference_drift", "between_sessions", "sessions"),
+)
 ENERGY = Energy(2.0, 1.0, 3.0, "modelled-generic", "wall", "m", "s")
 
 
@@ -77,6 +80,7 @@ def test_records_of_an_earlier_protocol_still_load() -> None:
     old = {name: value for name, value in new.items() if name not in LATER}
     found = Latency.from_json(old)
     assert (found.resolution, found.conclusive, found.rounds, found.void_reasons) == (None, None, 0, ())
+    assert (found.reference_drift, found.between_sessions, found.sessions) == (None, None, 0)
     assert not found.unreliable and not found.tied
     told = fakes.latency(resolution=0.01, conclusive=True, rounds=9, voided_rounds=1, void_reasons=("steal: 1",))
     assert Latency.from_json(json.loads(json.dumps(told.to_json()))) == told

@@ -48,12 +48,12 @@ def tree(root: Path, changes: dict[str, str]) -> Path:
 def test_each_rule(tmp_path: Path, changes: dict[str, str], rules: list[str]) -> None:
     first = read(10.0, tree(tmp_path, {}))
     default = {"proc/stat": "cpu 1000 0 0 9200 0 0 0 0 0 0\n"}
-    assert broken(first, read(11.0, tree(tmp_path, default | changes)), first) == rules
+    assert broken([first, read(11.0, tree(tmp_path, default | changes))], first) == rules
 
 
 def test_a_machine_that_shows_nothing_breaks_no_rule(tmp_path: Path) -> None:
     nothing = read(0.0, tmp_path)
-    assert broken(nothing, read(1.0, tmp_path), nothing) == []
+    assert broken([nothing, read(1.0, tmp_path)], nothing) == []
 
 
 @pytest.mark.parametrize("garbage", ["", "nonsense\n", "some avg10=0.00 total=many\n"])
@@ -63,7 +63,9 @@ def test_garbage_is_not_a_reading(tmp_path: Path, garbage: str) -> None:
     assert (first.waited_s, first.clock_khz, first.throttled, first.temperature_c) == (None, None, None, None)
 
 
-def test_a_state_that_was_there_when_the_stretch_began_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hot_at", [0, 1, 2])
+def test_a_state_that_was_there_at_any_moment_of_the_stretch_counts(tmp_path: Path, hot_at: int) -> None:
     first = read(0.0, tree(tmp_path, {}))
     hot = read(1.0, tree(tmp_path, {"sys/class/hwmon/hwmon0/temp1_input": "70000\n"}))
-    assert broken(hot, read(2.0, tree(tmp_path, {})), first) == ["temperature"]
+    readings = [hot if place == hot_at else first for place in range(3)]
+    assert broken(readings, first) == ["temperature"]

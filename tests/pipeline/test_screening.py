@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,6 +91,20 @@ def test_known_figures_are_told_without_measuring(bench: Any, tmp_path: Path) ->
     assert known_figures([like], bench) == [None]
 
 
+def test_what_was_measured_before_a_drift_is_measured_again(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, since = bench.target.conditions, ["2026-11-27T16:00:00"]
+    monkeypatch.setattr(bench.target, "conditions", lambda: replace(usual(), qualified_at=since[0]))
+    for _ in range(2):
+        untrained_figures(candidate(), bench, tmp_path)
+    assert len(bench.target.calls) == 1
+    since[0] = "2026-11-27T16:30:00"
+    for _ in range(2):
+        found, _ = untrained_figures(candidate(), bench, tmp_path)
+    assert len(bench.target.calls) == 2 and found.conditions.qualified_at == since[0]
+
+
 def test_what_changes_the_device_figures_changes_the_key(bench: Any) -> None:
     keys = {
         device_key(candidate(**changes), bench)
@@ -162,8 +177,6 @@ def test_an_unreliable_figure_is_not_kept(bench: Any, tmp_path: Path, monkeypatc
     usual = bench.target.measure
 
     def disturbed(*args: Any, **kwargs: Any) -> Any:
-        from dataclasses import replace
-
         found = usual(*args, **kwargs)
         return replace(found, latency=replace(found.latency, rounds=10, voided_rounds=9, void_reasons=("steal",)))
 
