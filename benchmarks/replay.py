@@ -25,7 +25,9 @@ import numpy as np
 import yaml
 from bank_store import Bank
 from replay_bank import Stored, stored
-from replay_rules import beaten_at_rung, dominated, over_budget
+from replay_product import dominated, goes_on, stopped
+from replay_rules import beaten_at_rung, over_budget
+from replay_rules import dominated as dominated_by_ridge
 from replay_search import Run, Search, Strategy, best_volume
 
 from pipeline.config import load_config
@@ -40,15 +42,17 @@ INPUTS = {"image": ImageInput, "text": TextInput}
 
 
 def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
-    """By name: the baselines, each rule alone, all of them, and all but one."""
+    """By name: the baselines, each of the product's rules alone, two simpler ones, all rules, and all but one."""
     rules: dict[str, dict[str, Any]] = {
         "measure": {"refuses": (over_budget,)},
         "dominated": {"refuses": (dominated,)},
-        "rungs": {"stops": beaten_at_rung, "rungs": rungs},
+        "rungs": {"stops": stopped, "resumes": goes_on, "rungs": rungs},
         "harvest": {"harvest": SIBLINGS},
     }
     found = {BASE: Strategy(), "nsga2": Strategy("nsga2"), "random": Strategy("random")}
     found |= {f"tpe + {name}": _with([rule]) for name, rule in rules.items()}
+    found["tpe + dominated by a regression"] = Strategy(refuses=(dominated_by_ridge,))
+    found["tpe + rungs for good"] = Strategy(stops=beaten_at_rung, rungs=rungs)
     found["all"] = _with(rules.values())
     return found | {
         f"all - {left}": _with(rule for name, rule in rules.items() if name != left) for left in rules
@@ -64,7 +68,9 @@ def _with(rules: Any) -> Strategy:
 
 
 def rungs_of(bank: Stored) -> tuple[int, ...]:
-    """Half of the shortest training of the space and all of it."""
+    """Those of the search file; without, half of the shortest training of the space and all of it."""
+    if bank.config.trials.rungs:
+        return tuple(bank.config.trials.rungs)
     shortest = min(int(value) for value in bank.space.distill["epochs"].values() or ())
     return tuple(dict.fromkeys((max(1, shortest // 2), shortest)))
 
