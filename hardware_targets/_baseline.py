@@ -17,7 +17,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -150,10 +150,35 @@ def _sha256(path: Path, changed: int) -> str:  # noqa: ARG001 - a file that was 
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def with_baseline(latency: Latency, moved: float | None, spread: tuple[float, int] | None) -> Latency:
-    """The figures with what sessions before say of their reference."""
-    between, sessions = spread or (None, 0)
-    return replace(latency, reference_drift=moved, between_sessions=between, sessions=sessions)
+def compared(
+    timed: Latency,
+    inputs: int,
+    device: DeviceFile,
+    key: str,
+    itself: bool,
+    again: Callable[[], tuple[Latency, int]],
+) -> tuple[Latency, list[str]]:
+    """A session beside what is known of its reference, which it is added to, and sentences about it.
+
+    `itself`: the candidate was the reference. `again` measures the reference against itself, where that is needed, and
+    tells the number of inputs too.
+    """
+    baseline, ms = device.baseline(key), timed.reference_median_ms
+    moved, seen = baseline.moved(ms, inputs), [(ms, inputs)]
+    resolution = own_resolution(timed) if itself else None
+    said, lasting = list[str](), False
+    if moved is not None and baseline.drifted(moved):
+        against_itself, again_inputs = again()
+        back = baseline.moved(against_itself.reference_median_ms, again_inputs)
+        if not against_itself.unreliable:  # else nobody knows yet: the next session asks again
+            lasting = back is None or abs(back) > abs(moved - back)
+            resolution = own_resolution(against_itself)
+            seen.append((against_itself.reference_median_ms, again_inputs))
+        said.append(_drift_words(ms, moved, against_itself.reference_median_ms, lasting=lasting))
+    refused = device.add(key, seen, resolution, anew=lasting)
+    between, sessions = device.baseline(key).spread(inputs) or (None, 0)
+    found = replace(timed, reference_drift=moved, between_sessions=between, sessions=sessions)
+    return found, [*said, *([refused] if refused else [])]
 
 
 def own_resolution(against_itself: Latency) -> float:
@@ -163,7 +188,7 @@ def own_resolution(against_itself: Latency) -> float:
     return half if centre <= half else centre + half
 
 
-def drift_words(ms: float, moved: float, again_ms: float, *, lasting: bool) -> str:
+def _drift_words(ms: float, moved: float, again_ms: float, *, lasting: bool) -> str:
     """What the comparison and the session against itself found, and what to do."""
     slower = f"{abs(math.expm1(moved)):.1%} {'slower' if moved > 0 else 'faster'}"
     usual = ms / math.exp(moved)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from hardware_targets._baseline import DeviceFile, drift_words, own_resolution, reference_key, with_baseline
+from hardware_targets._baseline import DeviceFile, compared, reference_key
 from hardware_targets._block_file import write_blocks
 from hardware_targets._blocks import latency
 from hardware_targets._conditions import read_conditions
@@ -143,30 +143,13 @@ class Target:
         timed, inputs = latency(record), Shape(**found["shape"]).inputs
         said: list[str] = []
         if tier != "screen" and not timed.unreliable:
-            timed, said = self._compared(timed, inputs, job, kept, key)
+            itself = job["model"] == job["reference"]
+            timed, said = compared(timed, inputs, kept, key, itself, lambda: self._against_itself(job))
         conditions = replace(found["conditions"], qualified_at=kept.qualified_at())
         memory, warning = _over_null(found["peak_bytes"], null)
         doubtful = doubts(timed, conditions, baseline.fastest_ms().get(inputs))
         warnings = (*doubtful, *said, *([warning] if warning else []), *found["notes"])
         return Measurement(timed, self._energy(found, timed, conditions), memory, conditions, warnings)
-
-    def _compared(
-        self, timed: Latency, inputs: int, job: Mapping[str, Any], kept: DeviceFile, key: str
-    ) -> tuple[Latency, list[str]]:
-        """The figures beside what is known of their reference, which they are added to, and what is to be said."""
-        baseline, ms = kept.baseline(key), timed.reference_median_ms
-        moved, seen = baseline.moved(ms, inputs), [(ms, inputs)]
-        resolution = own_resolution(timed) if job["model"] == job["reference"] else None
-        said, lasting = [], False
-        if moved is not None and baseline.drifted(moved):
-            again, again_inputs = self._against_itself(job)
-            back = baseline.moved(again.reference_median_ms, again_inputs)
-            lasting = back is None or abs(back) > abs(moved - back)
-            resolution, seen = own_resolution(again), [*seen, (again.reference_median_ms, again_inputs)]
-            said.append(drift_words(ms, moved, again.reference_median_ms, lasting=lasting))
-        refused = kept.add(key, seen, resolution, anew=lasting)
-        spread = kept.baseline(key).spread(inputs)
-        return with_baseline(timed, moved, spread), [*said, *([refused] if refused else [])]
 
     def _against_itself(self, job: Mapping[str, Any]) -> tuple[Latency, int]:
         """The reference against itself, as a trial, and the number of inputs."""

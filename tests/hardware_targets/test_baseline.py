@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 class Sessions:
     """Stands in for the measuring processes: the reference takes `ms` in turn, the candidate half of the first."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *ms: float, voided: int = 0) -> None:
-        self._ms, self._voided = list(ms), voided
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *ms: float, void: Container[int] = ()) -> None:
+        self._ms, self._void = list(ms), void
         self.first = ms[0]
         self.jobs: list[Mapping[str, Any]] = []
         monkeypatch.setattr(local_cpu, "sit", self._sit)
@@ -45,7 +45,8 @@ class Sessions:
         ms = self._ms.pop(0)
         itself = job["model"] == job["reference"]
         sides = [_times(ms if itself else self.first / 2, 1), _times(ms, 2)]
-        record = Record(tuple(sides), (1.0,), 9, 9, True, rounds=9, voided=self._voided)
+        voided = 9 if len(self.jobs) - 1 in self._void else 0
+        record = Record(tuple(sides), (1.0,), 9, 9, True, rounds=9, voided=voided)
         shape = {"sets": [[row] for row in range(INPUTS)], "blocks": 3}
         return {"shape": shape, "conditions": fakes.conditions(), "peak_bytes": 1}, record
 
@@ -110,6 +111,13 @@ def test_an_odd_session_is_said_and_changes_nothing(files: dict[str, Path], monk
     assert said(measure(files)) == [] and len(sessions.jobs) == 5
 
 
+def test_a_disturbed_second_look_changes_nothing(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Sessions(monkeypatch, 4.0, 4.0, 4.12, 4.4, 4.12, 4.12, void=[3])
+    first, _, odd = (measure(files) for _ in range(3))
+    assert said(odd) and odd.conditions.qualified_at == first.conditions.qualified_at
+    assert "has drifted" in said(measure(files))[0] and len(sessions.jobs) == 6  # asked again, and answered
+
+
 def test_less_than_can_be_told_is_no_drift(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = Sessions(monkeypatch, 4.0, 4.05, 4.05)
     assert [said(measure(files)) for _ in range(3)] == [[], [], []] and len(sessions.jobs) == 3
@@ -118,13 +126,13 @@ def test_less_than_can_be_told_is_no_drift(files: dict[str, Path], monkeypatch: 
     assert coarse.moved(4.12, INPUTS + 1) is None  # other inputs: another work
 
 
-@pytest.mark.parametrize(("tier", "voided"), [("screen", 0), ("trial", 9)])
+@pytest.mark.parametrize(("tier", "void"), [("screen", []), ("trial", [0])])
 def test_a_short_or_a_void_session_is_no_knowledge(
-    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tier: str, voided: int
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tier: str, void: list[int]
 ) -> None:
     Sessions(monkeypatch, 4.0)
     measure(files)
-    sessions = Sessions(monkeypatch, 5.0, voided=voided)
+    sessions = Sessions(monkeypatch, 5.0, void=void)
     assert measure(files, tier=tier).latency.reference_drift is None
     assert len(sessions.jobs) == 1
     assert sessions.jobs[0]["known_ms"] == {str(INPUTS): pytest.approx(4.0, rel=1e-3)}
