@@ -36,8 +36,8 @@ SIZES = (10, 100, 1000, 10_000)
 STEPS = 20  # trials that are run after the resume
 BARS = {"resume_s": 5.0, "front_s": 5.0, "ask_ms": 150.0, "tell_ms": 150.0, "peak_memory_mb": 1024.0}
 COLUMNS = (
-    "trials", "imports_s", "resume_s", "resume_cpu_s", "front_s", "ask_ms", "ask_cpu_ms", "tell_ms", "tell_cpu_ms",
-    "log_ms", "step_ms", "step_cpu_ms", "end_s", "peak_memory_mb",
+    "trials", "imports_s", "resume_s", "resume_cpu_s", "front_s", "front_cpu_s", "ask_ms", "ask_cpu_ms", "tell_ms",
+    "tell_cpu_ms", "log_ms", "step_ms", "step_cpu_ms", "end_s", "peak_memory_mb",
 )  # fmt: skip
 
 
@@ -58,7 +58,8 @@ def main() -> None:
             rows = [measured(arguments.root or Path(folder), size, arguments.sampler) for size in arguments.sizes]
         say(rows)
         if arguments.out:
-            found = {"sampler": arguments.sampler, "bars_at_10000": BARS, "rows": rows}
+            load = {"load_average": os.getloadavg(), "cores": os.cpu_count()}
+            found = {"sampler": arguments.sampler, **load, "bars_at_10000": BARS, "rows": rows}
             arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
@@ -74,11 +75,23 @@ def measured(root: Path, trials: int, sampler: str) -> dict[str, Any]:
     if not (place / "searches").exists():
         part(place, trials, sampler, "store")
     name = ["synthetic", "--root", str(place)]
-    begin = time.monotonic()
+    before = np.array([time.time(), children_s()])
     front = run([sys.executable, "-m", "pipeline.cli", "front", *name])
-    front_s = time.monotonic() - begin
+    front_s, front_cpu_s = np.round([time.time(), children_s()] - before, 2).tolist()
     found = json.loads(part(place, trials, sampler, "resume").splitlines()[-1])
-    return {"trials": trials, "front_s": round(front_s, 2), "front_lines": len(front.splitlines()), **found}
+    return {
+        "trials": trials,
+        "front_s": front_s,
+        "front_cpu_s": front_cpu_s,
+        "front_lines": len(front.splitlines()),
+        **found,
+    }
+
+
+def children_s() -> float:
+    """Processor time of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def part(place: Path, trials: int, sampler: str, name: str) -> str:
@@ -124,7 +137,7 @@ def resumed(place: Path, sampler: str) -> dict[str, Any]:
     config = growth_store.settings(there + STEPS, sampler)
     loop.run_search(config, synthetic.workspace(place, config), Watch(), prepare=synthetic.bench)
     spans["step"] = [after - before for before, after in itertools.pairwise(asked)]
-    resume, end = asked[0] - imported, now() - asked[-1]
+    resume, end = (np.round(each, 2).tolist() for each in (asked[0] - imported, now() - asked[-1]))
     found = {"imports_s": round(imported[0] - begun, 2), "resume_s": resume[0], "resume_cpu_s": resume[1]}
     for name, spent in spans.items():
         for kind, values in zip(("ms", "cpu_ms"), np.array(spent).T, strict=True):
