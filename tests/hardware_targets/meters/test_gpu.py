@@ -35,8 +35,8 @@ def test_what_it_does_not_tell_is_nothing_and_breaks_no_rule() -> None:
     assert silent.describe() == "Test GPU, driver 600.1"
     known = GpuReading(0, (), 1980.0, 50.0)
     for first in (known, NOTHING):
-        assert broken(at(0, known), at(1, NOTHING), at(0, first)) == []
-    assert broken(at(0, None), at(1, None), at(0, None)) == []
+        assert broken([at(0, known), at(1, NOTHING)], at(0, first)) == []
+    assert broken([at(0, None), at(1, None)], at(0, None)) == []
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_the_rules(changes: dict[str, object], rules: list[str]) -> None:
     first = at(0, watched.read())
     for name, value in changes.items():
         setattr(library, name, value)
-    assert broken(first, at(1, watched.read()), first) == rules, "at the end of a stretch"
-    assert broken(at(1, watched.read()), first, first) == rules, "at its beginning"
+    assert broken([first, at(1, watched.read())], first) == rules, "at the end of a stretch"
+    assert broken([at(1, watched.read()), first], first) == rules, "at its beginning"
 
 
 def test_the_watch_reads_it_where_one_works() -> None:
