@@ -8,9 +8,10 @@ costs can add nothing, and is refused for free; a network that was evaluated is 
 of them in a row the sampler is given an unknown one. More an interface of values per trial does not take: Optuna's
 samplers have no place for the costs of a network that was not tried. Plain samplers run in the conditional space of the
 product (tree) and in a box of all axes, where each ask is answered by the nearest useful unknown network, so that none
-is lost: kinder than the product is. NSGA-II is in the box alone, for with several families the only axis that all trials
-share is the family, and it then draws like `random`; GPSampler too, which draws conditional axes at random, and begins
-with 5 random networks instead of 10. The chooser has the costs of all, and multiply-accumulates (`no sizes` has not).
+is lost: kinder than the product is. NSGA-II is in the box alone, for with several families the only axis that all
+trials share is the family, and it then draws like `random`; GPSampler too, which draws conditional axes at random, and
+begins with 5 random networks instead of 10. The chooser has the costs of all, and multiply-accumulates; `no sizes` has
+the costs only.
 
 The chooser's form (error logged, weights of the features) was chosen on v2.x; then v3.0 to v4.0 were run, once. Medians
 over grids of the median over seeds, and of the ratio to the chooser with a 95 % bootstrap over grids:
