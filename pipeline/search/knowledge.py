@@ -116,7 +116,7 @@ def _figures(
     measured = [record for record in records if record.candidate.student != IDENTITY]
     shapes = [_shape(candidate) for candidate in [*wanted, *(record.candidate for record in measured)]]
     rows = encode(shapes, known.space)
-    own = {record.candidate.key: record.metrics for record in records}
+    own = {record.candidate.key: {**record.screened, **record.metrics} for record in records}
     told = [
         {**(before or {}), **own.get(one.key, {})} for one, before in zip(wanted, known.figures(wanted), strict=True)
     ]

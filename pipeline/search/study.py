@@ -32,8 +32,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 MOST_RANKED = 2000  # trials that a ranking of parameters is made from
 CANDIDATE, SEED, RESUMED = "candidate", "seed", "resumed_from"  # user attributes of a trial
-# Samplers that learn from values alone; the genetic ones keep their generations in study.db, and read all of it.
-WINDOWED = ("tpe", "random")
+# Samplers that learn from values or from records alone; the genetic ones keep their generations in study.db, and read all of it.
+WINDOWED = ("tpe", "random", "device_aware")
 
 
 def make_sampler(config: SearchConfig, seed: int, known: Known | None = None) -> BaseSampler:
