@@ -25,15 +25,19 @@ from pipeline.search.device_aware import DeviceAware
 from pipeline.search.knowledge import Known
 from pipeline.search.window import Window, chosen, cost
 from pipeline.thinned import thinned
-from search_spaces import SearchSpace
+from search_spaces import IDENTITY, SearchSpace
 from search_spaces.candidate import Candidate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 MOST_RANKED = 2000  # trials that a ranking of parameters is made from
 CANDIDATE, SEED, RESUMED = "candidate", "seed", "resumed_from"  # user attributes of a trial
-# Samplers that learn from values or from records alone; the genetic ones keep their generations in study.db, and read all of it.
+# Samplers that learn from values or from records alone; the genetic ones keep their generations in study.db, and read
+# all of it.
 WINDOWED = ("tpe", "random", "device_aware")
+# Samplers that model the parameters which all complete trials share. The teacher's own files have none, and one of them
+# told as complete would leave these samplers nothing in common: they would draw at random for ever.
+COMMON = ("nsga2", "nsga3", "gp")
 
 
 def make_sampler(config: SearchConfig, seed: int, known: Known | None = None) -> BaseSampler:
@@ -117,6 +121,8 @@ def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list
     """State and values to tell, so that this study's sampler learns the most from the record."""
     if record.end == "pending":
         return TrialState.RUNNING, None
+    if record.candidate.student == IDENTITY and config.sampler.name in COMMON:
+        return TrialState.FAIL, None
     if record.end in ("complete", "duplicate") and all(name in record.metrics for name in config.objectives):
         return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
     if record.end in ("refused", "stopped"):

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import synthetic
 
@@ -133,6 +134,14 @@ def test_the_genetic_sampler_is_told_of_refusals_as_complete(go, monkeypatch, tm
 def test_every_sampler_runs(go, name: str) -> None:
     result = go(9, sampler={"name": name, "startup_trials": 3})
     assert sum(record.counts for record in result.report.records) == 9
+
+
+@pytest.mark.parametrize("name", ["nsga2", "gp"])
+def test_the_teachers_own_files_do_not_leave_a_sampler_without_common_parameters(go, tmp_path: Path, name: str) -> None:
+    go(9, sampler={"name": name, "startup_trials": 3})
+    study = optuna.load_study(study_name="synthetic", storage=f"sqlite:///{tmp_path}/mlruns/study.db")
+    shared = optuna.search_space.intersection_search_space(study.get_trials())
+    assert {"distill.temperature", "convnet.width"} <= {name.split("@")[0] for name in shared}
 
 
 def test_interruption_queues_the_candidate_again(go, monkeypatch, tmp_path: Path) -> None:
