@@ -84,6 +84,7 @@ def once(trials: int) -> Counter[str]:
 
 def test_a_start_with_a_whole_book_reads_no_runs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tracker, "_read_runs", lambda _: pytest.fail("all runs were read"))
+    monkeypatch.setattr(Tracker, "_delete_runs", lambda _, numbers: numbers and pytest.fail(f"looked for {numbers}"))
     assert home.go(4) == []
     assert home.runs() == once(4)
 
