@@ -21,7 +21,7 @@ REPO = Path(__file__).resolve().parent.parent
 NEEDED = ("numpy", "pyyaml", "onnxruntime")  # what a device needs
 TESTING = ("pytest", "hypothesis")
 FOLDERS = ("hardware_targets", "tests/hardware_targets")
-FILES = ("tests/fakes.py", "benchmarks/simulated_device.py")
+FILES = ("tests/fakes.py", "benchmarks/simulated_device.py", "benchmarks/simulated_counter.py")
 # Without these the tests would show nothing: they are what the measuring must do without.
 ABSENT = ("torch", "onnx", "psutil", "pydantic", "optuna", "mlflow", "pipeline", "search_spaces")
 SETTINGS = """[pytest]

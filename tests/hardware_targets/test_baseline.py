@@ -48,7 +48,7 @@ class Sessions:
         voided = 9 if len(self.jobs) - 1 in self._void else 0
         record = Record(tuple(sides), (1.0,), 9, 9, True, rounds=9, voided=voided)
         shape = {"sets": [[row] for row in range(INPUTS)], "blocks": 3}
-        return {"shape": shape, "conditions": fakes.conditions(), "peak_bytes": 1}, record
+        return {"shape": shape, "conditions": fakes.conditions(), "peak_bytes": 1, "notes": []}, record
 
 
 def _times(ms: float, seed: int) -> Times:

@@ -267,8 +267,8 @@ def test_killed_before_it_was_judged_a_student_is_judged_where_it_was_left(
     with monkeypatch.context() as patched:
         patched.setattr(Climb, "_judge", kill)
         with pytest.raises(Killed):
-            go(6)
-    records = go(6)
+            go(10)
+    records = go(10)
     whole(records, school, stored, tmp_path)
     (key, rung) = died[0]
     ours = next(record for record in records if record.candidate.key == key and record.end != "interrupted")
