@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).parent.parent
-sys.path[:0] = [str(REPO)]
+sys.path[:0] = [str(REPO), str(REPO / "tests")]
 
 import numpy as np
 import psutil
+from small_search import SPACE, small_search
 
 from pipeline.config import SearchConfig, parse_config
 from pipeline.progress import Quiet
@@ -33,36 +34,8 @@ BAR_MB = 50.0  # growth over the trials that follow
 
 def settings(trials: int) -> SearchConfig:
     """The smallest search that still trains, prunes, exports, quantizes and measures."""
-    data = {
-        "name": "memory",
-        "task": {
-            "data": {"source": "sklearn", "name": "digits"},
-            "size": 8,
-            "channels": 1,
-            "limit_rows": {"train": 400},
-        },
-        "teacher": {
-            "size": 32,
-            "train": {
-                "model_type": "resnet",
-                "config": {"embedding_size": 16, "hidden_sizes": [16, 32], "depths": [1, 1], "layer_type": "basic"},
-                "epochs": 2,
-                "learning_rate": 0.005,
-            },
-        },
-        "target": {"name": "local_cpu", "seconds": 1},
-        "energy": "modelled",
-        "space": {
-            "students": ["identity", "convnet", "transformer"],
-            "convnet": {"depth": 1, "stages": 2},
-            "transformer": {"layers": [1, 2], "heads": [1, 2]},
-            "distill": {"epochs": 1},
-            "prune": {"ratio": [0, 0.5], "recovery_epochs": 1},
-        },
-        "limits": {"trials": trials},
-        "recipes": "none",
-    }
-    return parse_config(data, "memory")
+    space = {**SPACE, "convnet": {"depth": 1, "stages": 2}, "distill": {"epochs": 1}}
+    return parse_config(small_search("memory", trials, rows=400, space=space), "memory")
 
 
 class Watch(Quiet):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.arrays import fresh
 from search_spaces.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -42,16 +43,10 @@ class Checkpoints:
         """Put this in the place of what was there: written, flushed, renamed, so that a crash leaves one of the two."""
         from safetensors.torch import save_file
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(candidate.key)
         told = {"epoch": state.epoch, "seed": candidate.seed, "curve": [dict(row) for row in curve]}
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
+        with fresh(self._path(candidate.key)) as beside:
             save_file(dict(state.tensors), beside, metadata={"training": json.dumps(told)})
             _flush(beside)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
         _flush(self.folder)
 
     def load(self, key: str) -> Checkpoint | None:

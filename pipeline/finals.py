@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from pipeline import workbench
 from pipeline.config import FinalsConfig, SearchConfig
 from pipeline.errors import ConfigError, near
-from pipeline.findings import find, write_front
+from pipeline.findings import write_front
 from pipeline.preflight import preflight
-from pipeline.record import TrialRecord, read_records, write_record
+from pipeline.record import TrialRecord, read_records
 from pipeline.search import study as studies
+from pipeline.search.further import Stores
 from pipeline.search.loop import MOST_AWAY, Progress, stays_away
 from pipeline.spent import kept
 from pipeline.tracking import Tracker
@@ -52,26 +54,24 @@ def run_finals(
         study = studies.open_study(config, workspace.study_url)
         tracker = Tracker(workspace, config, progress.say)
         stack.enter_context(tracker.running())
+        stores = Stores(config, workspace, bench.space.trained(), study, records, ledger, tracker, progress)
         todo = [(record, seed) for record in chosen for seed in missing_seeds(record, records, config.finals)]
         away = 0
         for record, seed in todo:
             candidate = in_full(record.candidate, config.finals, seed)
-            number = max(studies.count(study), 1 + max(known.number for known in records))
-            progress.begin(number, candidate)
-            done = run_trial(number, candidate, bench, progress.step).with_(final_of=record.number)
-            write_record(workspace.folder, done)
-            records.append(done)
-            ledger.note()
-            studies.add(study, done, config, bench.space.trained())
-            tracker.log(done)
-            progress.end(done, find(workspace, config, records, paired=False))
+            run = partial(_final, candidate=candidate, of=record.number, bench=bench, step=progress.step)
+            done = stores.further(candidate, run)
             away = away + 1 if done.end == "pending" else 0
             if away >= MOST_AWAY:
                 progress.say(stays_away(config.name, away))
                 break
-        report = find(workspace, config, records)
+        report = stores.report()
         tracker.show_front(report, write_front(report, workspace, None))
         return [record for record in records if record.final_of in numbers]
+
+
+def _final(number: int, candidate: Candidate, of: int, bench: Workbench, step: Callable[[str], None]) -> TrialRecord:
+    return run_trial(number, candidate, bench, step).with_(final_of=of)
 
 
 def in_full(candidate: Candidate, finals: FinalsConfig, seed: int) -> Candidate:

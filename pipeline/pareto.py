@@ -121,12 +121,8 @@ def front_hypervolume(
     Quality counts as the share of the way from chance to the teacher; costs as doublings (log2) of the teacher's figure
     over the model's. Energy is left out where the front's figures may not be ranked against each other.
     """
-    points = front(records, objectives)
-    usable = [name for name in rankable(points, objectives) if name in teacher_metrics]
-    if not points or not usable:
-        return 0.0
-    columns = [_gain(name, points, teacher_metrics[name], chance.get(name, 0.0)) for name in usable]
-    return hypervolume(-np.column_stack(columns), np.zeros(len(usable)))
+    gains = _gains(front(records, objectives), objectives, teacher_metrics, chance)
+    return hypervolume(-gains, np.zeros(gains.shape[1])) if gains.size else 0.0
 
 
 def contributions(
@@ -136,10 +132,9 @@ def contributions(
     chance: Mapping[str, float],
 ) -> Array:
     """float64 [n]: the volume that each record alone dominates among these, measured as `front_hypervolume` does."""
-    usable = [name for name in rankable(records, objectives) if name in teacher_metrics]
-    if not records or not usable:
+    costs = -_gains(records, objectives, teacher_metrics, chance)
+    if not costs.size:
         return np.zeros(len(records))
-    costs = -np.column_stack([_gain(name, records, teacher_metrics[name], chance.get(name, 0.0)) for name in usable])
     return np.array([_alone(costs[place], np.delete(costs, place, axis=0)) for place in range(len(costs))])
 
 
@@ -246,6 +241,18 @@ def rankable(points: Sequence[TrialRecord], objectives: Sequence[str]) -> list[s
     generic = any(_coarse(record) for record in points)
     mixed = len({_energy_class(record) for record in points}) > 1
     return [name for name in objectives if name != "energy_mj" or not (generic or mixed)]
+
+
+def _gains(
+    points: Sequence[TrialRecord],
+    objectives: Sequence[str],
+    teacher_metrics: Mapping[str, float],
+    chance: Mapping[str, float],
+) -> Array:
+    """[n, k]: of each point what it gains over the teacher or over chance, by the objectives that rank these points."""
+    usable = [name for name in rankable(points, objectives) if name in teacher_metrics]
+    columns = [_gain(name, points, teacher_metrics[name], chance.get(name, 0.0)) for name in usable]
+    return np.array(columns).reshape(len(usable), len(points)).T
 
 
 def _gain(name: str, points: Sequence[TrialRecord], teacher: float, chance: float) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline import workbench
 from pipeline.config import load_config
 from pipeline.preflight import needed_bytes, recipes, same_search
+from pipeline.warm_start import lender
 from pipeline.workspace import Workspace
 
 
@@ -17,6 +18,8 @@ def plan(file: str | Path, root: Path, changes: Mapping[str, Any] | None) -> dic
     """Check a configuration whole, short of training and of writing anything; say what a search would do."""
     config = load_config(file, changes)
     same_search(config, Workspace(root, config.name))
+    if config.warm_start:
+        lender(root, config.warm_start, config)
     workbench.prepare_target(config)
     with tempfile.TemporaryDirectory() as scratch:
         task = workbench.prepare_task(config, Workspace(Path(scratch), config.name))

@@ -45,13 +45,31 @@ def run_trial(
     `begun` is the trained student of an earlier trial that this candidate begins with. `peers` are the search's trials
     so far, with which it is compared before training and at its rungs; None: it is trained to the end in any case.
     """
+
+    def travel(folder: Path, clock: Phases, found: dict[str, Any]) -> None:
+        _travel(number, candidate, bench, folder, clock, step, found, begun, peers)
+
+    return recorded(number, candidate, bench, travel, trained_by=None if begun is None else begun.number)
+
+
+def recorded(
+    number: int,
+    candidate: Candidate,
+    bench: Workbench,
+    travel: Callable[[Path, Phases, dict[str, Any]], None],
+    **more: Any,
+) -> TrialRecord:
+    """The record of whatever `travel(folder, clock, found)` comes to; it fills `found` as far as it gets.
+
+    `more` are further fields of the record.
+    """
     folder = bench.workspace.trial(number)
     folder.mkdir(parents=True, exist_ok=True)
     clock = Phases()
     started = _now()
     found: dict[str, Any] = {}
     try:
-        _travel(number, candidate, bench, folder, clock, step, found, begun, peers)
+        travel(folder, clock, found)
         end, reason = "complete", None
     except Refused as error:
         end, reason = "refused", str(error)
@@ -76,8 +94,8 @@ def run_trial(
         started=started,
         ended=_now(),
         teacher=bench.reference.sha256,
-        trained_by=None if begun is None else begun.number,
         test_seen=bench.workspace.test_file.exists(),
+        **more,
         **found,
     )
 

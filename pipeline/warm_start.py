@@ -9,20 +9,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardware_targets import DeviceAway, TargetError
 from pipeline.artifact import OnnxArtifact, sha256_of
 from pipeline.config import SearchConfig
-from pipeline.errors import ConfigError, Failed
+from pipeline.errors import ConfigError
 from pipeline.findings import config_of
 from pipeline.judging import judge
 from pipeline.pareto import front
 from pipeline.phases import Phases
 from pipeline.record import TrialRecord, read_json, read_records
 from pipeline.student_files import SHAPE, WEIGHTS
+from pipeline.trial import recorded
 from pipeline.workspace import Workspace, existing
 from search_spaces import IDENTITY, SearchSpace
 from search_spaces.candidate import Scalar
@@ -31,6 +30,24 @@ if TYPE_CHECKING:
     from pipeline.workbench import Workbench
 
 FILES = ("model.onnx", SHAPE, WEIGHTS)
+
+
+Taken = tuple[TrialRecord, Mapping[str, Scalar]]  # a trial of another search, and its candidate as parameters here
+
+
+@dataclass(frozen=True)
+class Loan:
+    """What a search takes over: files that are measured here; or, where there is a `why` not, candidates to try."""
+
+    name: str  # of the lending search
+    records: tuple[Taken, ...]
+    why: str | None
+
+    def sentence(self, count: int) -> str:
+        """What becomes of so many of them."""
+        if self.why is None:
+            return f"{count} models of search {self.name} are measured here; none is trained again"
+        return f"{count} candidates of search {self.name} are tried first; its models cannot be used: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,14 @@ def lender(root: Path, name: str, config: SearchConfig) -> Lender:
     return Lender(workspace, theirs, tuple(students))
 
 
+def loan(lends: Lender, bench: Workbench, space: SearchSpace) -> Loan:
+    """What `lends` has for a search with this sampler's space."""
+    why = differs(lends, bench)
+    there = files(lends) if why is None else {}
+    useful = lends.best if why else [record for record in lends.records if record.number in there]
+    return Loan(lends.workspace.name, tuple(fitting(useful, space)), why)
+
+
 def differs(lends: Lender, bench: Workbench) -> str | None:
     """Why the lender's files cannot be judged here; None where they can."""
     from pipeline.workbench import prepare_task
@@ -94,56 +119,29 @@ def files(lends: Lender) -> dict[int, Path]:
     return found
 
 
-def borrowed(
-    number: int, theirs: TrialRecord, lends: Lender, bench: Workbench, step: Callable[[str], None]
-) -> TrialRecord:
+def borrowed(number: int, theirs: TrialRecord, bench: Workbench, step: Callable[[str], None]) -> TrialRecord:
     """Their file as trial `number` of this search: copied, measured and scored here, not trained."""
-    folder, clock = bench.workspace.trial(number), Phases()
-    folder.mkdir(parents=True, exist_ok=True)
-    source = lends.workspace.trial(theirs.number)
-    for name in FILES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, folder / name)
-    shipped = OnnxArtifact.from_json(theirs.artifact or {}, folder / "model.onnx")
-    from_where = f"{lends.workspace.name}#{theirs.number}"
-    found: dict[str, Any] = {
-        "artifact": shipped.to_json(),
-        "notes": (f"trained by trial {theirs.number} of search {lends.workspace.name}, measured again here",),
-    }
-    started = _now()
-    try:
+
+    def travel(folder: Path, clock: Phases, found: dict[str, Any]) -> None:
+        source = Workspace(bench.workspace.root, str(bench.config.warm_start)).trial(theirs.number)
+        for name in FILES:
+            if (source / name).exists():
+                shutil.copyfile(source / name, folder / name)
+        shipped = OnnxArtifact.from_json(theirs.artifact or {}, folder / "model.onnx")
+        found["artifact"] = shipped.to_json()
+        search = bench.config.warm_start
+        found["notes"] = (f"trained by trial {theirs.number} of search {search}, measured again here",)
         judge(shipped, bench, folder, clock, step, found)
-        end, reason = "complete", None
-    except DeviceAway as error:
-        end, reason = "pending", str(error)
-        found.pop("measurement", None)
-    except (Failed, TargetError) as error:
-        end, reason = "failed", str(error)
-    return TrialRecord(
-        number=number,
-        candidate=theirs.candidate,
-        end=end,  # type: ignore[arg-type]
-        reason=reason,
-        seconds=clock.seconds(),
-        cpu_seconds=clock.cpu_seconds(),
-        started=started,
-        ended=_now(),
-        teacher=bench.reference.sha256,
-        lent_by=from_where,
-        test_seen=bench.workspace.test_file.exists(),
-        **found,
-    )
+
+    lent_by = f"{bench.config.warm_start}#{theirs.number}"
+    return recorded(number, theirs.candidate, bench, travel, lent_by=lent_by)
 
 
-def fitting(records: Sequence[TrialRecord], space: SearchSpace) -> list[tuple[TrialRecord, Mapping[str, Scalar]]]:
-    """Those whose candidate lies in `space`, one per candidate, with the sampler's parameters for it."""
-    found: dict[str, tuple[TrialRecord, Mapping[str, Scalar]]] = {}
-    for record in records:
+def fitting(records: Sequence[TrialRecord], space: SearchSpace) -> list[Taken]:
+    """Those whose candidate lies in `space`, one per candidate: of equal ones the final, which was trained in full."""
+    found: dict[str, Taken] = {}
+    for record in sorted(records, key=lambda record: record.final_of is None):
         params = space.params_of(record.candidate.flat())
         if not isinstance(params, str):
             found.setdefault(record.candidate.key, (record, params))
-    return list(found.values())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return sorted(found.values(), key=lambda taken: taken[0].number)

@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from pipeline.pareto import efficient
+
 Array = NDArray[np.float64]
 
 _MOST_TERMS = 2_000_000  # candidates x cells at a time: bounds the memory of one call to some 50 MB
@@ -55,7 +57,7 @@ def _stair(costs: Array, quality: Array, corner: Array, floor: float) -> tuple[l
     """
     inside = (costs < corner).all(axis=1) & (quality > floor)
     costs, quality = costs[inside], quality[inside]
-    kept = ~_beaten(costs, quality)
+    kept = efficient(np.column_stack([costs, -quality]))
     costs, quality = costs[kept], quality[kept]
     edges = [np.concatenate(([-np.inf], np.unique(column), [end])) for column, end in zip(costs.T, corner, strict=True)]
     heights = np.full([len(column) - 1 for column in edges], floor)
@@ -64,14 +66,6 @@ def _stair(costs: Array, quality: Array, corner: Array, floor: float) -> tuple[l
     for axis in range(heights.ndim):
         np.maximum.accumulate(heights, axis=axis, out=heights)
     return edges, heights
-
-
-def _beaten(costs: Array, quality: Array) -> NDArray[np.bool_]:
-    """Which points another one, or an equal one before it, makes needless."""
-    all_of_it = np.column_stack([costs, -quality])
-    at_most = (all_of_it[None, :, :] <= all_of_it[:, None, :]).all(axis=2)
-    equal, order = at_most & at_most.T, np.arange(len(costs))
-    return np.asarray((at_most & (~equal | (order[None, :] < order[:, None]))).any(axis=1), dtype=bool)
 
 
 def _areas(costs: Array, edges: list[Array], which: NDArray[np.intp], levels: int) -> Array:

@@ -116,7 +116,7 @@ def _figures(
     measured = [record for record in records if record.candidate.student != IDENTITY]
     shapes = [_shape(candidate) for candidate in [*wanted, *(record.candidate for record in measured)]]
     rows = encode(shapes, known.space)
-    own = {record.candidate.key: {**record.screened, **record.metrics} for record in records}
+    own = {record.candidate.key: record.metrics for record in records}
     told = [
         {**(before or {}), **own.get(one.key, {})} for one, before in zip(wanted, known.figures(wanted), strict=True)
     ]
@@ -191,6 +191,6 @@ def _error(accuracy: float) -> float:
 
 
 def _seconds(record: TrialRecord) -> float:
-    """What its own training took; NaN of one that began with another's student, or was not trained to its end."""
-    counted = record.end == "complete" and record.trained_by is None and record.candidate.student != IDENTITY
+    """What its training took; NaN of what was not trained here, not from the beginning, or not to the end."""
+    counted = record.end == "complete" and "distill" in record.seconds and record.resumed_from is None
     return sum(record.seconds.values()) if counted else np.nan

@@ -7,7 +7,7 @@ in between, the next start mends the later ones from the earlier.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,23 +17,24 @@ from typing import Any, Protocol
 import yaml
 
 from pipeline import workbench
-from pipeline.at_rungs import checkpoints_of, terms_of
 from pipeline.config import SearchConfig
 from pipeline.estimate import PROBES, Estimate, estimate, probes
-from pipeline.findings import drop_models, find, write_front
-from pipeline.lineage import begun, lends, siblings
+from pipeline.findings import drop_models, write_front
+from pipeline.lineage import Begun, begun, lends, siblings
 from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
-from pipeline.rungs import Peers, deserving, expendable
+from pipeline.rungs import Peers
 from pipeline.screening import compares, known_figures
 from pipeline.search import study as studies
+from pipeline.search.further import Stores
 from pipeline.search.knowledge import Known
+from pipeline.search.waiting import Waiting
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
-from pipeline.warm_start import Lender, borrowed, differs, files, fitting, lender
+from pipeline.warm_start import Lender, borrowed, lender, loan
 from pipeline.workbench import Workbench
 from pipeline.workspace import Workspace
 from search_spaces import IDENTITY
@@ -116,16 +117,18 @@ class _Loop:
         lends: Lender | None = None,
     ) -> None:
         self.config, self.workspace, self.bench, self.progress, self.now = config, workspace, bench, progress, now
-        self.ledger, self.ask, self.lends = ledger, ask, lends
+        self.ledger, self.ask = ledger, ask
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
-        self.checkpoints = checkpoints_of(config, workspace)
+        self.waiting = Waiting(config, workspace, bench, self.records)
+        self.loan = loan(lends, bench, self.space) if lends else None
         seen = studies.seen(self.records, config, self.space)
         self.study = studies.open_study(config, workspace.study_url, seen, self._known_before())
         self._mend()
-        self._mark_continued()
-        self._tidy_checkpoints()
+        self.waiting.mark_continued()
+        self._tidy()
         self.tracker = Tracker(workspace, config, progress.say)
+        self.stores = Stores(config, workspace, self.space, self.study, self.records, ledger, self.tracker, progress)
         self.tracker.repair(self.records)
         self._tell_about_search()
         self._front_at = -FRONT_EVERY_S
@@ -139,7 +142,8 @@ class _Loop:
     def run(self) -> SearchResult:
         begin, repeats, away = self.now(), 0, 0
         self._harvest_again()
-        self._warm_start()
+        if self.loan and self.loan.why is None and (lent := self._lent()):
+            self.progress.say(self.loan.sentence(len(lent)))
         spent_before = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
         while not (reason := self._limit(self.now() - begin + spent_before, repeats, away) or self._declined()):
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
@@ -147,23 +151,22 @@ class _Loop:
             if record.same_as is None:
                 away = away + 1 if record.end == "pending" else 0
         self._show_front(final=True)
-        return SearchResult(self.workspace, self.report(), reason)
-
-    def report(self, paired: bool = True) -> FrontReport:
-        return find(self.workspace, self.config, self.records, paired=paired)
+        return SearchResult(self.workspace, self.stores.report(), reason)
 
     def _one(self, at_random: bool) -> TrialRecord:
-        if (left := self._goes_on_now()) is not None:
+        if (left := self.waiting.goes_on_now()) is not None:
             number = studies.begin(self.study, left.candidate, self.space, left.number)
             return self._carry(number, number, left.candidate, left)
         seed = self.config.seed + len(self.records)
         identity = self._identity(seed)
+        if identity is None and self.loan and self.loan.why is None and (lent := self._lent()):
+            return self._take(lent[0][0])
         if identity is None and not self._recipes_queued:
             self._enqueue_lent()
             self._enqueue_recipes()  # not before: asking for an identity's number would take one out of the queue
         with studies.sampling(self.study, at_random, seed):
             trial = self.study.ask()
-            candidate = self._as_left(identity or self.space.sample(trial, seed))
+            candidate = self.waiting.as_left(identity or self.space.sample(trial, seed))
         studies.note_candidate(trial, candidate)
         return self._carry(trial, trial.number, candidate, None)
 
@@ -177,10 +180,10 @@ class _Loop:
             self._remember(number, self._interrupted(number, candidate, STOPPED))
             raise
         self._remember(trial, record)
-        for before in self._mark_continued():
+        for before in self.waiting.mark_continued():
             self.tracker.replace(before)
-        self._tidy_checkpoints()
-        self.progress.end(record, self.report(paired=False))
+        self._tidy()
+        self.progress.end(record, self.stores.report(paired=False))
         self._harvest(record)  # before the front is shown: models off it may be deleted then
         self._show_front(final=False)
         return record
@@ -192,42 +195,9 @@ class _Loop:
         record = run_trial(number, candidate, self.bench, self.progress.step, peers=peers)
         return record if left is None else record.with_(resumed_from=left.number)
 
-    def _goes_on_now(self) -> TrialRecord | None:
-        """The stopped student that deserves it most by now, where one does and its checkpoint is there."""
-        if not self.config.trials.rungs:
-            return None
-        there = self.checkpoints.keys()
-        found = deserving(self.records, self.config.trials.rungs, terms_of(self.config, self.bench)) if there else []
-        return next((record for record in found if record.candidate.key in there), None)
-
-    def _as_left(self, candidate: Candidate) -> Candidate:
-        """With the seed of its checkpoint, where the process died after one was written."""
-        seed = self.checkpoints.seed(candidate.key) if self.config.trials.rungs else None
-        return candidate if seed is None else Candidate(candidate.values, seed)
-
-    def _mark_continued(self) -> list[TrialRecord]:
-        """Stopped trials that another has gone on with say so, and count no longer; killed before, it is done now."""
-        after = {record.resumed_from: record.number for record in self.records if record.counts}
-        changed = []
-        for place, record in enumerate(self.records):
-            if record.end == "stopped" and record.number in after and record.continued_in is None:
-                self.records[place] = record.with_(continued_in=after[record.number])
-                write_record(self.workspace.folder, self.records[place])
-                changed.append(self.records[place])
-        return changed
-
-    def _tidy_checkpoints(self) -> None:
-        """Those of students that wait or were cut off stay, as far as `trials.checkpoints_gb` goes."""
-        if not self.config.trials.rungs:
-            return
-        ended = {record.candidate.key for record in self.records if record.counts and record.end != "stopped"}
-        self.checkpoints.drop(self.checkpoints.keys() & ended)
-        there = self.checkpoints.keys()
-        waiting = {record.candidate.key: record for record in expendable(self.records)}
-        for key in self.checkpoints.trim([key for key in waiting if key in there]):
-            self.progress.say(
-                f"trial {waiting[key].number} cannot go on any more: its checkpoint made room (trials.checkpoints_gb)"
-            )
+    def _tidy(self) -> None:
+        for sentence in self.waiting.tidy():
+            self.progress.say(sentence)
 
     def _harvest(self, parent: TrialRecord) -> None:
         """Further trials that begin with the student that `parent` trained; the study is told of them afterwards.
@@ -242,49 +212,33 @@ class _Loop:
             start = begun(candidate, parent, self.workspace.folder)
             if start is None or candidate.key in tried:
                 continue
-            self._further(candidate, partial(run_trial, candidate=candidate, begun=start))
+            self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
 
-    def _further(self, candidate: Candidate, run: Callable[..., TrialRecord]) -> TrialRecord:
-        """A trial that the sampler was not asked for: run, kept, and the study told of it afterwards."""
-        number = max(studies.count(self.study), 1 + max((record.number for record in self.records), default=-1))
-        self.progress.begin(number, candidate)
-        record = run(number, bench=self.bench, step=self.progress.step)
-        write_record(self.workspace.folder, record)
-        self.records.append(record)
-        self.ledger.note()
-        studies.add(self.study, record, self.config, self.space)
-        self.tracker.log(record)
-        self.progress.end(record, self.report(paired=False))
+    def _begun_with(self, number: int, candidate: Candidate, start: Begun) -> TrialRecord:
+        return run_trial(number, candidate, self.bench, self.progress.step, start)
+
+    def _lent(self) -> list[tuple[TrialRecord, Mapping[str, Scalar]]]:
+        """Of what another search lends, the trials whose candidates have no result here, with parameters."""
+        tried = {record.candidate.key for record in self.records if record.counts}
+        return [pair for pair in self.loan.records if pair[0].candidate.key not in tried] if self.loan else []
+
+    def _take(self, theirs: TrialRecord) -> TrialRecord:
+        """A file of another search as a trial of this one; cut off, the next start takes those that are missing."""
+        record = self.stores.further(
+            theirs.candidate, lambda number: borrowed(number, theirs, self.bench, self.progress.step)
+        )
+        self._harvest(record)
+        self._show_front(final=False)
         return record
-
-    def _warm_start(self) -> None:
-        """The files of another search as trials of this one; cut off, the next start takes those that are missing."""
-        if self.lends is None or differs(self.lends, self.bench) is not None:
-            return
-        there = files(self.lends)
-        new = self._untried([record for record in self.lends.records if record.number in there])
-        for record, _ in new:
-            self._further(record.candidate, partial(borrowed, theirs=record, lends=self.lends))
-        if new:
-            name = self.lends.workspace.name
-            self.progress.say(f"{len(new)} models of search {name} are measured here; none is trained again")
 
     def _enqueue_lent(self) -> None:
         """Where the files of another search cannot be used, its front's candidates, to be tried first."""
-        if self.lends is None or (why := differs(self.lends, self.bench)) is None:
-            return
         queued = studies.waiting(self.study)
-        new = [params for _, params in self._untried(self.lends.best) if params not in queued]
+        new = [params for _, params in self._lent() if params not in queued]
         for params in new:
             studies.enqueue(self.study, params)
-        if new:
-            tried = f"{len(new)} candidates of search {self.lends.workspace.name} are tried first"
-            self.progress.say(f"{tried}; its models cannot be used: {why}")
-
-    def _untried(self, records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, Mapping[str, Scalar]]]:
-        """Those of another search whose candidates lie in this space and have no result here, with parameters."""
-        tried = {record.candidate.key for record in self.records if record.counts}
-        return [pair for pair in fitting(records, self.space) if pair[0].candidate.key not in tried]
+        if new and self.loan:
+            self.progress.say(self.loan.sentence(len(new)))
 
     def _harvest_again(self) -> None:
         """What a killed search left undone: at most the siblings of the last student that was trained."""
@@ -379,7 +333,7 @@ class _Loop:
         size = self.bench.space.size()
         seen = size is not None and done >= size
         # Nobody who deserves to go on is left behind: that makes no further candidate, and ends.
-        last = (done >= limits.trials or seen) and self._goes_on_now() is None
+        last = (done >= limits.trials or seen) and self.waiting.goes_on_now() is None
         if last and done >= limits.trials:
             return f"{done} trials are done (limits.trials)"
         if limits.hours is not None and spent_s >= limits.hours * 3600:
@@ -404,7 +358,7 @@ class _Loop:
     def _show_front(self, final: bool) -> None:
         if not final and self.now() - self._front_at < FRONT_EVERY_S:
             return
-        report = self.report()
+        report = self.stores.report()
         mattered = studies.importances(self.records, self.config, self.space) if final else None
         files = write_front(report, self.workspace, mattered)
         if self.config.keep == "front":

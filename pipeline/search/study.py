@@ -32,12 +32,10 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 MOST_RANKED = 2000  # trials that a ranking of parameters is made from
 CANDIDATE, SEED, RESUMED = "candidate", "seed", "resumed_from"  # user attributes of a trial
-# Samplers that learn from values or from records alone; the genetic ones keep their generations in study.db, and read
-# all of it.
-WINDOWED = ("tpe", "random", "device_aware")
-# Samplers that model the parameters which all complete trials share. The teacher's own files have none, and one of them
-# told as complete would leave these samplers nothing in common: they would draw at random for ever.
-COMMON = ("nsga2", "nsga3", "gp")
+# Samplers that read complete trials only, all of them from study.db (the genetic ones keep their generations there),
+# and model the parameters which these share. The teacher's own files have none, and one of them told as complete would
+# leave these samplers nothing in common: they would draw at random for ever.
+COMPLETE_ONLY = ("nsga2", "nsga3", "gp")
 
 
 def make_sampler(config: SearchConfig, seed: int, known: Known | None = None) -> BaseSampler:
@@ -81,14 +79,14 @@ def open_study(
 
 
 def _storage(config: SearchConfig, url: str, history: Iterable[FrozenTrial]) -> str | optuna.storages.BaseStorage:
-    if config.sampler.name not in WINDOWED:
+    if config.sampler.name in COMPLETE_ONLY:
         return url
     return Window(optuna.storages.RDBStorage(url), config.name, history)
 
 
 def seen(records: Iterable[TrialRecord], config: SearchConfig, space: SearchSpace) -> list[FrozenTrial]:
     """Of the finished trials those that the sampler is shown; a sampler without a window reads all from study.db."""
-    if config.sampler.name not in WINDOWED:
+    if config.sampler.name in COMPLETE_ONLY:
         return []
     finished = [record for record in records if record.end != "pending"]
     return [_numbered(finished[place], config, space) for place in chosen(_costs(finished, config))]
@@ -121,12 +119,12 @@ def outcome(record: TrialRecord, config: SearchConfig) -> tuple[TrialState, list
     """State and values to tell, so that this study's sampler learns the most from the record."""
     if record.end == "pending":
         return TrialState.RUNNING, None
-    if record.candidate.student == IDENTITY and config.sampler.name in COMMON:
+    if record.candidate.student == IDENTITY and config.sampler.name in COMPLETE_ONLY:
         return TrialState.FAIL, None
     if record.end in ("complete", "duplicate") and all(name in record.metrics for name in config.objectives):
         return TrialState.COMPLETE, [record.metrics[name] for name in config.objectives]
     if record.end in ("refused", "stopped"):
-        if config.sampler.name in ("tpe", "random", "device_aware"):
+        if config.sampler.name not in COMPLETE_ONLY:
             return TrialState.PRUNED, None
         if record.end == "stopped":  # with a violated constraint, so its place among the bad is all that this decides
             known = {**dict.fromkeys(QUALITY, record.rung_accuracy or 0.0), **record.metrics}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def parent(pid: int) -> int:
@@ -18,6 +21,16 @@ def ended(pid: int) -> bool:
     """Whether it is gone, or only waits for its parent to notice."""
     state = _state(pid)
     return state is None or state[0] == "Z"
+
+
+def within(seconds: float, condition: Callable[[], Any]) -> bool:
+    """Whether it came true in this time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _state(pid: int) -> tuple[str, int] | None:

@@ -144,24 +144,15 @@ def test_the_child_dies_with_a_killed_parent_and_frees_the_device(bench: dict[st
     )
     try:
         lock = tmp_path / "niwaki-local_cpu.lock"
-        assert _within(30, lambda: lock.exists() and lock.read_text() != ""), "it never came to measuring"
+        assert processes.within(30, lambda: lock.exists() and lock.read_text() != ""), "it never came to measuring"
         child = int(lock.read_text())
         assert processes.parent(child) == parent.pid
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    assert _within(5, lambda: processes.ended(child))
+    assert processes.within(5, lambda: processes.ended(child))
     with device_lock(lock, 2.0):
         pass
-
-
-def _within(seconds: float, condition) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2", 10_000])

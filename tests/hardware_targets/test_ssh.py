@@ -176,7 +176,7 @@ def test_a_death_there_frees_the_lock(victim: str, target: Target, place: Path, 
         with pytest.raises(DeviceFailure, match=r"on board: .*was killed by SIGKILL"):
             target.measure(*arguments, seed=0, seconds=2)
     thread.join()
-    assert _within(2, lambda: processes.ended(killed[0]))
+    assert processes.within(2, lambda: processes.ended(killed[0]))
     with device_lock(lock, 2.0):
         pass
 
@@ -196,14 +196,14 @@ def test_the_agent_goes_with_its_caller_and_leaves_nothing_behind(
     target._remote._retries = 0
     thread = threading.Thread(target=measure)
     thread.start()
-    assert _within(30, lambda: lock.exists() and lock.read_text() != "")
+    assert processes.within(30, lambda: lock.exists() and lock.read_text() != "")
     measuring = int(lock.read_text())
     agent = processes.parent(measuring)
     assert target._remote._link is not None
     os.kill(target._remote._link.pid, signal.SIGKILL)  # the shell became the agent: this is its caller going
     thread.join(20)
     assert errors and isinstance(errors[0], DeviceAway)
-    assert _within(10, lambda: all(processes.ended(number) for number in (measuring, agent)))
+    assert processes.within(10, lambda: all(processes.ended(number) for number in (measuring, agent)))
     with device_lock(lock, 2.0):
         pass
 
@@ -256,7 +256,7 @@ def test_an_agent_whose_caller_goes_removes_what_it_was_working_in(place: Path, 
         assert process.stdin
         process.stdin.write(encoded({**request, **files}))
         process.stdin.flush()
-        assert _within(20, (place / "began").exists)
+        assert processes.within(20, (place / "began").exists)
         process.stdin.close()
         assert process.wait(4) == 0
     assert [path.name for path in (place / "tmp").iterdir() if path.is_dir()] == []
@@ -364,12 +364,3 @@ def test_messages_come_whole_out_of_any_pieces() -> None:
     with pytest.raises(Closed):
         reader.message(1)
     os.close(out)
-
-
-def _within(seconds: float, condition: Any) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False

@@ -13,40 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+from small_search import small_search
 
 HERE = Path(__file__).parent
 REPO = HERE.parent.parent
 
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "task": {
-        "data": {"source": "sklearn", "name": "digits"},
-        "size": 8,
-        "channels": 1,
-        "limit_rows": {"train": 1200},
-        "augmentations": ["none", "shift"],
-    },
-    "teacher": {
-        "size": 32,
-        "train": {
-            "model_type": "resnet",
-            "config": {"embedding_size": 32, "hidden_sizes": [32, 64], "depths": [1, 1], "layer_type": "basic"},
-            "epochs": 4,
-            "learning_rate": 0.005,
-        },
-    },
-    "target": {"name": "local_cpu", "seconds": 1},
-    "energy": "modelled",
-    "space": {
-        "students": ["identity", "convnet", "transformer"],
-        "convnet": {"width": [8, 16], "depth": 1, "stages": 2},
-        "transformer": {"layers": [1, 2], "heads": [1, 2]},
-        "distill": {"epochs": 2},
-        "prune": {"ratio": [0, 0.5], "recovery_epochs": 1},
-    },
-    "limits": {"trials": 10},
-    "recipes": "none",
-}
+SMALL = small_search("small", 10)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import fakes
 import numpy as np
+import synthetic
 
 from hardware_targets import save_feeds
 from hardware_targets._null_model import write_null_model
@@ -47,6 +48,14 @@ def bench(config: SearchConfig, workspace: Workspace, target: fakes.ScriptedTarg
         calibration=lambda _: [],
         preprocessing_ms=lambda _: 0.1,
     )
+
+
+def tight(root: Path, target: fakes.ScriptedTarget) -> Any:
+    """The bench of a new search below `root` whose budget is 1.5 ms."""
+    config = synthetic.config(3, budget={"latency_p50_ms": 1.5})
+    workspace = synthetic.workspace(root, config)
+    workspace.make()
+    return bench(config, workspace, target)
 
 
 def away(verb: str) -> Any:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.checkpoints import Checkpoints
+from pipeline.errors import Unavailable
 from pipeline.training_state import TrainingState
 from search_spaces.candidate import Candidate
 
@@ -41,7 +42,7 @@ def test_a_write_that_breaks_leaves_the_old_one(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", broken)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(Unavailable, match=r"the disk is full: .* free some space"):
         store.save(candidate(1), TrainingState(3, {}), [])
     found = store.load(candidate(1).key)
     assert found is not None and found.state.epoch == 2

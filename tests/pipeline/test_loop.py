@@ -10,28 +10,16 @@ from typing import Any
 import optuna
 import pytest
 import synthetic
+from watching import Heard, Killed
 
 from pipeline.cli import run as command_line
 from pipeline.errors import ConfigError, Failed, Refused, Unavailable
 from pipeline.phases import Phases
-from pipeline.progress import Quiet
 from pipeline.record import TrialRecord, read_records
 from pipeline.search import loop
 from pipeline.student_files import SHAPE, WEIGHTS
 
 SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
-
-
-class Heard(Quiet):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.said.append(sentence)
-
-
-class Killed(BaseException):
-    """Stands for a kill -9: nothing below catches it, so the trial stays as it was left."""
 
 
 @pytest.fixture

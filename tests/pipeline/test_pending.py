@@ -13,6 +13,7 @@ import pytest
 import small_bench
 import synthetic
 from untracked import Untracked
+from watching import Killed
 
 from pipeline import pending
 from pipeline.artifact import sha256_of
@@ -29,19 +30,12 @@ SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
 IDENTITY = Candidate.of({"student": "identity", "quantize.scheme": "none"}, 0)
 
 
-class Killed(BaseException):
-    """Stands for a kill -9."""
-
-
 # ---- one trial ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Any:
-    config = synthetic.config(3, budget={"latency_p50_ms": 1.5})
-    workspace = synthetic.workspace(tmp_path / "mlruns", config)
-    workspace.make()
-    return small_bench.bench(config, workspace, fakes.ScriptedTarget(latency_ms=1.0))
+    return small_bench.tight(tmp_path / "mlruns", fakes.ScriptedTarget(latency_ms=1.0))
 
 
 @pytest.mark.parametrize("verb", ["measure", "predict"])

@@ -14,6 +14,7 @@ import pytest
 import small_bench
 import synthetic
 from untracked import Untracked
+from watching import Killed
 
 from hardware_targets import BadModel, DeviceAway
 from pipeline import pending, remeasuring
@@ -35,19 +36,12 @@ BAD = {4, 5, 6}
 SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
 
 
-class Killed(BaseException):
-    """Stands for a kill -9."""
-
-
 # ---- one trial ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Any:
-    config = synthetic.config(3, budget={"latency_p50_ms": 1.5})
-    workspace = synthetic.workspace(tmp_path / "mlruns", config)
-    workspace.make()
-    return small_bench.bench(config, workspace, fakes.ScriptedTarget(latency_ms=2.0, void=15))
+    return small_bench.tight(tmp_path / "mlruns", fakes.ScriptedTarget(latency_ms=2.0, void=15))
 
 
 def test_a_quieter_session_replaces_the_figures_and_keeps_the_old(bench: Any) -> None:

@@ -12,33 +12,22 @@ import pytest
 import synthetic
 import torch
 from untracked import Untracked
+from watching import Heard, Killed
 
 import pipeline.trial as journey
 from pipeline.at_rungs import Climb
 from pipeline.errors import ConfigError, Stopped
 from pipeline.preflight import needed_bytes
-from pipeline.progress import Quiet
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.screening import Twin
 from pipeline.search import loop
+from pipeline.search.waiting import Waiting
 from pipeline.tracking import Tracker
 from pipeline.training_state import TrainingState
 
 EPOCHS = 4
 SPACE = {"students": ["convnet"], "distill": {"epochs": EPOCHS}, "prune": {"ratio": 0}, "quantize": {"scheme": "none"}}
 RUNGS: dict[str, Any] = {"rungs": [1, 2], "reduction": 2}
-
-
-class Killed(BaseException):
-    """Stands for a kill -9: nothing below catches it, so all stays as it was left."""
-
-
-class Heard(Quiet):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.said.append(sentence)
 
 
 class School:
@@ -222,8 +211,8 @@ def test_killed_between_two_epochs_it_goes_on_from_the_last_checkpoint(
 MOMENTS = {
     "judging": (Climb, "_judge"),
     "telling": (loop.studies, "tell"),
-    "marking": (loop._Loop, "_mark_continued"),
-    "tidying": (loop._Loop, "_tidy_checkpoints"),
+    "marking": (Waiting, "mark_continued"),
+    "tidying": (Waiting, "tidy"),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,30 +13,20 @@ import pytest
 import small_bench
 import synthetic
 from untracked import Untracked
+from watching import Heard, Killed
 
 from pipeline.artifact import sha256_of
 from pipeline.errors import ConfigError
-from pipeline.progress import Quiet
 from pipeline.record import TrialRecord, read_json, read_records, write_json
 from pipeline.search import loop
+from pipeline.student_files import SHAPE, WEIGHTS
 from pipeline.trial import run_trial
-from pipeline.warm_start import Lender, borrowed, differs, files, lender
+from pipeline.warm_start import borrowed, differs, files, fitting, lender
+from search_spaces import ImageInput, load
 from search_spaces.candidate import Candidate
 
 SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
 IDENTITY = Candidate.of({"student": "identity", "quantize.scheme": "none"}, 0)
-
-
-class Killed(BaseException):
-    """Stands for a kill -9."""
-
-
-class Heard(Quiet):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.said.append(sentence)
 
 
 # ---- one file -------------------------------------------------------------------------------------------------------
@@ -48,13 +37,12 @@ def lent(tmp_path: Path) -> Any:
     """`(bench, run)`: a bench of another search, and what measures trial 0 of the first one there."""
     benches = []
     for name, latency_ms in (("first", 1.0), ("second", 4.0)):
-        config = synthetic.config(3, name=name)
+        config = synthetic.config(3, name=name, warm_start=None if name == "first" else "first")
         workspace = synthetic.workspace(tmp_path / "mlruns", config)
         workspace.make()
         benches.append(small_bench.bench(config, workspace, fakes.ScriptedTarget(latency_ms=latency_ms)))
     theirs = run_trial(0, IDENTITY, benches[0])
-    lends = Lender(benches[0].workspace, benches[0].config, (theirs,))
-    return benches[1], partial(borrowed, 7, theirs, lends, benches[1], lambda _: None), theirs
+    return benches[1], partial(borrowed, 7, theirs, benches[1], lambda _: None), theirs
 
 
 def test_a_file_is_copied_and_measured_on_the_new_target(lent: Any) -> None:
@@ -91,19 +79,17 @@ def test_a_file_that_answers_nonsense_here_fails(lent: Any) -> None:
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`go(name, trials, heard=None, ...)`: a synthetic search; its trials' files carry a hash, its teacher one, too."""
 
-    def train(number: int, candidate: Candidate, bench: Any, step: Any) -> TrialRecord:
+    def train(number: int, candidate: Candidate, bench: Any, step: Any, begun: Any = None) -> TrialRecord:
         record = synthetic.record(number, candidate, bench, step)
         path = bench.workspace.trial(number) / "model.onnx"
         path.write_bytes(candidate.key.encode() * 20)
         trained.append(candidate.key)
-        return record.with_(artifact={**record.artifact, "sha256": sha256_of(path)}, seconds={"distill": 10.0})
+        took = {"seconds": {"distill": 10.0}} if begun is None else {"seconds": {}, "trained_by": begun.number}
+        return record.with_(artifact={**record.artifact, "sha256": sha256_of(path)}, **took)
 
-    def lend(number: int, theirs: TrialRecord, lends: Lender, bench: Any, step: Any) -> TrialRecord:
+    def lend(number: int, theirs: TrialRecord, bench: Any, step: Any) -> TrialRecord:
         record = synthetic.record(number, theirs.candidate, bench, step)
-        shutil.copyfile(
-            lends.workspace.trial(theirs.number) / "model.onnx", bench.workspace.trial(number) / "model.onnx"
-        )
-        return record.with_(artifact=theirs.artifact, lent_by=f"{lends.workspace.name}#{theirs.number}", seconds={})
+        return record.with_(artifact=theirs.artifact, lent_by=f"first#{theirs.number}", seconds={})
 
     def prepare(settings: Any, workspace: Any, *_: Any) -> Any:
         bench = synthetic.bench(settings, workspace)
@@ -146,19 +132,50 @@ def test_what_a_killed_search_did_not_take_is_taken_then(go: Any, monkeypatch: p
     first = [record for record in go("first", 9) if record.candidate.student != "identity"]
     lend, taken = loop.borrowed, []
 
-    def kill(number: int, theirs: TrialRecord, **rest: Any) -> TrialRecord:
+    def kill(number: int, *rest: Any) -> TrialRecord:
         if len(taken) == 2:
             raise Killed
         taken.append(number)
-        return lend(number, theirs, **rest)
+        return lend(number, *rest)
 
-    monkeypatch.setattr(loop, "borrowed", lambda number, theirs, **rest: kill(number, theirs, **rest))
+    monkeypatch.setattr(loop, "borrowed", kill)
     with pytest.raises(Killed):
         go("second", 12, warm_start="first")
     monkeypatch.setattr(loop, "borrowed", lend)
     second = go("second", 12, warm_start="first")
     lent = [record.lent_by for record in second if record.lent_by]
     assert lent == [f"first#{record.number}" for record in first]
+
+
+def test_what_is_lent_counts_as_trials_and_ends_with_the_limit(go: Any) -> None:
+    first = [record for record in go("first", 12) if record.candidate.student != "identity"]
+    second = go("second", 7, warm_start="first")
+    assert sum(record.counts for record in second) == 7
+    own = [record for record in second if record.candidate.student == "identity"]
+    assert len([record for record in second if record.lent_by]) == 7 - len(own) < len(first)
+
+
+def test_a_lent_student_is_harvested_like_a_trained_one(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lend = loop.borrowed
+
+    def with_student(number: int, theirs: TrialRecord, bench: Any, step: Any) -> TrialRecord:
+        record = lend(number, theirs, bench, step)
+        for name in (SHAPE, WEIGHTS):
+            (bench.workspace.trial(number) / name).write_text("{}")
+        return record
+
+    go("first", 7)
+    monkeypatch.setattr(loop, "borrowed", with_student)
+    second = go("second", 12, warm_start="first", trials={"harvest": 1})
+    lent = {record.number for record in second if record.lent_by and record.counts}
+    assert lent & {record.trained_by for record in second}
+
+
+def test_of_equal_candidates_the_one_that_was_trained_in_full_is_lent(go: Any) -> None:
+    trial = next(record for record in go("first", 7) if record.candidate.student != "identity")
+    final = trial.with_(number=90, final_of=trial.number)
+    space = load(SPACE, input=ImageInput(channels=1, size=16, classes=10), augmentations=["none", "shift"])
+    assert [record.number for record, _ in fitting([trial, final], space)] == [90]
 
 
 def test_only_what_lies_in_the_space_and_is_still_there_is_taken(go: Any, tmp_path: Path) -> None:

@@ -8,14 +8,15 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from hardware_targets.ssh import Target
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "hardware_targets"))
+from processes import within
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 MISSING = SSHD is None or shutil.which("ssh-keygen") is None
@@ -105,12 +106,3 @@ class Server:
         """The process that holds the lock, once there is one."""
         assert within(60, lambda: self.lock.exists() and self.lock.read_text() != ""), "it never came to measuring"
         return psutil.Process(int(self.lock.read_text()))
-
-
-def within(seconds: float, condition: Callable[[], Any]) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False

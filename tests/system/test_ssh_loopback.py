@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import signal
 import subprocess
@@ -165,16 +164,7 @@ def test_a_killed_caller_leaves_no_lock_and_no_agent_and_the_next_one_goes_on(
     import json
 
     target = server.target(seconds=3.0)
-    options = {
-        "host": "127.0.0.1",
-        "user": getpass.getuser(),
-        "port": server.port,
-        "identity_file": str(server.folder / "user"),
-        "config_file": str(server.folder / "client_config"),
-        "python": str(server.folder / "python"),
-        "workdir": str(server.folder / "work"),
-        "seconds": 60.0,
-    }
+    options = {**server.options(), "seconds": 60.0}
     caller = subprocess.Popen(
         [sys.executable, "-c", CALLER, json.dumps(options), json.dumps({k: str(v) for k, v in bench.items()})]
     )

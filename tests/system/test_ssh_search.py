@@ -8,11 +8,11 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from loopback import INSTALL, MISSING, Server, within
+from small_search import small_search
 
 from pipeline.record import TrialRecord, read_records
 
@@ -24,33 +24,13 @@ pytestmark = [
 
 REPO = Path(__file__).parents[2]
 TRIALS = 6
-SEARCH: dict[str, Any] = {
-    "name": "away",
-    "task": {
-        "data": {"source": "sklearn", "name": "digits"},
-        "size": 8,
-        "channels": 1,
-        "limit_rows": {"train": 1200},
-    },
-    "teacher": {
-        "size": 32,
-        "train": {
-            "model_type": "resnet",
-            "config": {"embedding_size": 32, "hidden_sizes": [32, 64], "depths": [1, 1], "layer_type": "basic"},
-            "epochs": 4,
-            "learning_rate": 0.005,
-        },
-    },
-    "energy": "modelled",
-    "space": {
-        "students": ["convnet"],
-        "convnet": {"width": [8, 16, 24, 32], "depth": 1, "stages": 2},
-        "distill": {"epochs": 2},
-        "prune": {"ratio": 0},
-    },
-    "limits": {"trials": TRIALS},
-    "recipes": "none",
+SPACE = {
+    "students": ["convnet"],
+    "convnet": {"width": [8, 16, 24, 32], "depth": 1, "stages": 2},
+    "distill": {"epochs": 2},
+    "prune": {"ratio": 0},
 }
+SEARCH = small_search("away", TRIALS, space=SPACE)
 BOARD = {"meter": "calibrated", "meter_options": {"device": "raspberry_pi_4"}}
 
 
