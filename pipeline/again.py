@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
+from pipeline.ancestor import named
 from pipeline.errors import ConfigError
 from pipeline.record import TrialRecord, write_json
 from pipeline.trial import run_trial
@@ -27,7 +28,10 @@ def rerun(
     folder = workspace.trial(record.number)
     count = 1 + sum(1 for _ in folder.glob("rerun-*"))
     aside = Workspace(workspace.root, f"{workspace.name}/trials/{record.number:05d}/rerun-{count}")
-    new = run_trial(record.number, candidate, replace(bench, workspace=aside), say)
+    ancestor = named(record.inherited_from, workspace.folder)
+    if record.inherited_from is not None and ancestor is None:
+        say(f"the student of trial {record.inherited_from}, with which it began, is gone; the teacher takes its place")
+    new = run_trial(record.number, candidate, replace(bench, workspace=aside), say, ancestor=ancestor)
     new = new.with_(test_seen=workspace.test_file.exists())
     made = aside.trial(record.number)
     final = folder / f"rerun-{count}"

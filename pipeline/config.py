@@ -201,6 +201,7 @@ class TrialsConfig(_Strict):
 
     rows: float = Field(1.0, gt=0, le=1)  # share of the training rows
     harvest: int = Field(0, ge=0, le=20)  # further trials at most that begin with the student of a trained one
+    inherit: Literal["teacher", "nearest"] = "teacher"  # nearest: of the search's trained students, where one holds it
     rungs: list[int] = Field(default_factory=list)  # epochs after which students are compared; none: all are trained
     reduction: int = Field(3, ge=2, le=20)  # one in so many goes on from a rung at least
     checkpoints_gb: float = Field(2.0, gt=0)  # for students that were stopped and may go on

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.ancestor import contains
 from pipeline.metrics import METRICS, text
 from pipeline.pareto import dominates
 from pipeline.record import TrialRecord
@@ -93,13 +94,9 @@ def bound(
 
 def holds(larger: Candidate, smaller: Candidate, nested: Sequence[str]) -> bool:
     """Whether one student has all that the other has: in shape, in training, in bits. Each holds itself."""
-    if larger.student != smaller.student:
-        return False
-    ours, theirs = (one.section(one.student) for one in (larger, smaller))
-    if any(ours.get(axis) != theirs.get(axis) for axis in {*ours, *theirs} - {*nested}):
-        return False
     return (
-        all(_number(ours, axis) >= _number(theirs, axis) for axis in nested)
+        larger.student == smaller.student
+        and contains(larger.section(larger.student), smaller.section(smaller.student), nested)
         and _number(larger.section("distill"), "epochs") >= _number(smaller.section("distill"), "epochs")
         and _pruned_no_further(larger.section("prune"), smaller.section("prune"))
         and larger.section("quantize").get("scheme") in ("none", smaller.section("quantize").get("scheme"))

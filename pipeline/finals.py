@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline import workbench
+from pipeline.ancestor import named
 from pipeline.config import FinalsConfig, SearchConfig
 from pipeline.errors import ConfigError, near
 from pipeline.findings import write_front
@@ -59,7 +60,7 @@ def run_finals(
         away = 0
         for record, seed in todo:
             candidate = in_full(record.candidate, config.finals, seed)
-            run = partial(_final, candidate=candidate, of=record.number, bench=bench, step=progress.step)
+            run = partial(_final, candidate=candidate, of=record, bench=bench, step=progress.step)
             done = stores.further(candidate, run)
             away = away + 1 if done.end == "pending" else 0
             if away >= MOST_AWAY:
@@ -70,8 +71,11 @@ def run_finals(
         return [record for record in records if record.final_of in numbers]
 
 
-def _final(number: int, candidate: Candidate, of: int, bench: Workbench, step: Callable[[str], None]) -> TrialRecord:
-    return run_trial(number, candidate, bench, step).with_(final_of=of)
+def _final(
+    number: int, candidate: Candidate, of: TrialRecord, bench: Workbench, step: Callable[[str], None]
+) -> TrialRecord:
+    ancestor = named(of.inherited_from, bench.workspace.folder)
+    return run_trial(number, candidate, bench, step, ancestor=ancestor).with_(final_of=of.number)
 
 
 def in_full(candidate: Candidate, finals: FinalsConfig, seed: int) -> Candidate:

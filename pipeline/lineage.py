@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.record import TrialRecord, trial_folder
-from pipeline.student_files import SHAPE, WEIGHTS
+from pipeline.student_files import stored
 from search_spaces import IDENTITY, SearchSpace
 from search_spaces.candidate import Candidate, Scalar
 from search_spaces.compression import TRAINED_SCHEMES, refines
@@ -35,8 +35,7 @@ def begun(candidate: Candidate, parent: TrialRecord, search: Path) -> Begun | No
     quantize would be judged by weights that were bent for this one.
     """
     folder = trial_folder(search, parent.number)
-    stored = all((folder / name).is_file() for name in (SHAPE, WEIGHTS))
-    if not stored or not lends(parent) or _training(parent.candidate) != _training(candidate):
+    if not stored(folder) or not lends(parent) or _training(parent.candidate) != _training(candidate):
         return None
     theirs, ours = (one.section("prune") for one in (parent.candidate, candidate))
     if theirs != ours and theirs.get("ratio", 0):

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.ancestor import Ancestor
 from pipeline.artifact import OnnxArtifact, TorchArtifact
+from pipeline.importance import importance_of
 from pipeline.stages.distill import gradient_batches
 from pipeline.stages.export import Inputs, export
 from pipeline.stages.inherit import inherit
 from pipeline.stages.int8_aware import fake_quantized, tolerance_of
+from pipeline.stages.overlap import overlap
 from pipeline.stages.prune import prune
 from pipeline.stages.quantize import quantize
+from pipeline.student_files import load_student
 from search_spaces.candidate import Candidate
 from search_spaces.compression import TRAINED_SCHEMES
 
@@ -20,8 +24,13 @@ if TYPE_CHECKING:
     from pipeline.workbench import Workbench
 
 
-def build(candidate: Candidate, bench: Workbench, *, inherited: bool = True) -> TorchArtifact:
-    """The untrained student of a candidate: drawn from the candidate's seed, then inherited where its family does."""
+def build(
+    candidate: Candidate, bench: Workbench, *, inherited: bool = True, ancestor: Ancestor | None = None
+) -> TorchArtifact:
+    """The untrained student of a candidate: drawn from the candidate's seed, then inherited where its family does.
+
+    With an `ancestor` it begins with the weights of that student, whatever its family.
+    """
     import torch
 
     family = bench.families[candidate.student]
@@ -30,7 +39,9 @@ def build(candidate: Candidate, bench: Workbench, *, inherited: bool = True) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(candidate.seed)
         module = family.build(shape)
-        if family.inherits and inherited:
+        if ancestor is not None:
+            _begin_with(ancestor, module, shape, architecture, bench)
+        elif family.inherits and inherited:
             _inherit(module, shape, str(architecture["init"]), bench)
     return TorchArtifact(module, family.name, shape)
 
@@ -45,6 +56,31 @@ def _inherit(module: Any, shape: Mapping[str, Any], how: str, bench: Workbench) 
         importance=bench.importance() if how in ("importance", "projection") else None,
         kept_pieces=bench.task.kept_pieces(bench.task.view(shape)),
         order=teacher.order.tolist() if teacher.reordered else None,
+    )
+
+
+def _begin_with(
+    ancestor: Ancestor, module: Any, shape: Mapping[str, Any], architecture: Mapping[str, Any], bench: Workbench
+) -> None:
+    """The weights of a larger student: those that matter most where its family inherits so, else the first ones."""
+    larger = load_student(ancestor.folder)
+    if "init" not in architecture:
+        overlap(module, larger.module)
+        return
+    how = str(architecture["init"])
+    # layers are counted as the teacher's, of which the larger student has some: the nearest one stands for another
+    theirs = larger.shape["taken"]
+    taken = [min(range(len(theirs)), key=lambda place: abs(theirs[place] - number)) for number in shape["taken"]]
+    measured = how in ("importance", "projection") and (
+        larger.shape["width"] != shape["width"] or larger.shape["layers"][0] != shape["layers"][0]
+    )
+    inherit(
+        module,
+        {**shape, "taken": taken},
+        larger.module,
+        how=how,  # type: ignore[arg-type]
+        importance=importance_of(larger, bench.task) if measured else None,
+        kept_pieces=None,
     )
 
 

@@ -42,6 +42,7 @@ class TrialRecord:
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)  # per phase, on the searching machine
     final_of: int | None = None  # number of the trial that this one distils in full
     trained_by: int | None = None  # number of the trial whose trained student this one began with
+    inherited_from: int | None = None  # number of the trial whose student this one began its training with
     rung: int | None = None  # epochs after which it was stopped
     rung_accuracy: float | None = None  # of the torch model there
     resumed_from: int | None = None  # number of the stopped trial that this one goes on with

@@ -16,6 +16,8 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines.append(f"it is trial {found['final_of']} distilled in full")
     if found["trained_by"] is not None:
         lines.append(f"its training is that of trial {found['trained_by']}")
+    if found["inherited_from"] is not None:
+        lines.append(f"it began with the weights of trial {found['inherited_from']}'s student")
     if found["resumed_from"] is not None:
         lines.append(f"it goes on with the training of trial {found['resumed_from']}, which was stopped at a rung")
     if found["rung"] is not None:

@@ -35,6 +35,11 @@ def save_student(folder: Path, artifact: TorchArtifact) -> None:
     write_json(folder / SHAPE, dict(artifact.shape))
 
 
+def stored(folder: Path) -> bool:
+    """Whether `folder` holds a student."""
+    return all((folder / name).is_file() for name in (SHAPE, WEIGHTS))
+
+
 def load_student(folder: Path) -> TorchArtifact:
     """The student that `save_student` wrote, in evaluation mode, with identical outputs.
 

@@ -264,7 +264,7 @@ class Tracker:
             "test_seen": str(record.test_seen).lower(),
             **{
                 name: "" if (value := getattr(record, name)) is None else str(value)
-                for name in ("same_as", "trained_by", "lent_by", "rung", "resumed_from")
+                for name in ("same_as", "trained_by", "inherited_from", "lent_by", "rung", "resumed_from")
             },
         }
         if record.earlier_energy:

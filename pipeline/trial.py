@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware_targets import DeviceAway, TargetError
+from pipeline.ancestor import Ancestor
 from pipeline.artifact import TorchArtifact
 from pipeline.at_rungs import Climb
 from pipeline.errors import Failed, Refused, Stopped
@@ -39,15 +40,17 @@ def run_trial(
     step: Step = lambda _: None,
     begun: Begun | None = None,
     peers: Peers | None = None,
+    ancestor: Ancestor | None = None,
 ) -> TrialRecord:
     """Carry one candidate through to its record; a refusal or failure is a record too, never an exception.
 
     `begun` is the trained student of an earlier trial that this candidate begins with. `peers` are the search's trials
     so far, with which it is compared before training and at its rungs; None: it is trained to the end in any case.
+    With an `ancestor` the training begins with the weights of that student.
     """
 
     def travel(folder: Path, clock: Phases, found: dict[str, Any]) -> None:
-        _travel(number, candidate, bench, folder, clock, step, found, begun, peers)
+        _travel(number, candidate, bench, folder, clock, step, found, begun, peers, ancestor)
 
     return recorded(number, candidate, bench, travel, trained_by=None if begun is None else begun.number)
 
@@ -110,6 +113,7 @@ def _travel(
     found: dict[str, Any],
     begun: Begun | None,
     peers: Peers | None,
+    ancestor: Ancestor | None,
 ) -> None:
     deadline = time.monotonic() + bench.config.limits.trial_minutes * 60
     if candidate.student == "identity":
@@ -122,7 +126,7 @@ def _travel(
                 twin = screened(candidate, bench, folder, found, peers)
         if bench.config.trials.rungs and peers is not None and begun is None:
             climb = Climb(number, candidate, bench, peers, twin)
-        student, exported = _trained(candidate, bench, deadline, clock, step, found, begun, climb)
+        student, exported = _trained(candidate, bench, deadline, clock, step, found, begun, climb, ancestor)
         save_student(folder, student)
         with clock("export"):
             step("exporting")
@@ -146,13 +150,19 @@ def _trained(
     found: dict[str, Any],
     begun: Begun | None,
     climb: Climb | None,
+    ancestor: Ancestor | None,
 ) -> tuple[TorchArtifact, TorchArtifact]:
     """The student, and what is exported: itself, or its twin that rounds, with the same parameters."""
     curve: list[Mapping[str, float]] = [] if climb is None else climb.curve
     found["curve"] = tuple(curve)
     if climb is not None:
         climb.judge_again()
-    student = build(candidate, bench) if begun is None else load_student(begun.folder)
+    if begun is not None:
+        student = load_student(begun.folder)
+    else:
+        with clock("inherit"):
+            student = build(candidate, bench, ancestor=ancestor)
+        found["inherited_from"] = None if ancestor is None else ancestor.number
 
     def on_epoch(row: Mapping[str, float]) -> None:
         curve.append({**row, "epoch": len(curve) + 1})  # recovery goes on counting where distillation ended

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import yaml
 
 from pipeline import workbench
+from pipeline.ancestor import Ancestor, named, nearest
 from pipeline.config import SearchConfig
 from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, write_front
@@ -189,11 +190,18 @@ class _Loop:
         return record
 
     def _run(self, number: int, candidate: Candidate, left: TrialRecord | None) -> TrialRecord:
-        if not compares(self.config.trials):
-            return run_trial(number, candidate, self.bench, self.progress.step)
-        peers = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
-        record = run_trial(number, candidate, self.bench, self.progress.step, peers=peers)
+        ancestor = self._ancestor(candidate) if left is None else named(left.inherited_from, self.workspace.folder)
+        more: dict[str, Any] = {} if ancestor is None else {"ancestor": ancestor}
+        if compares(self.config.trials):
+            more["peers"] = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
+        record = run_trial(number, candidate, self.bench, self.progress.step, **more)
         return record if left is None else record.with_(resumed_from=left.number)
+
+    def _ancestor(self, candidate: Candidate) -> Ancestor | None:
+        if self.config.trials.inherit == "teacher" or candidate.student == IDENTITY:
+            return None
+        nested = self.bench.families[candidate.student].nested
+        return nearest(candidate, self.records, self.workspace.folder, nested)
 
     def _tidy(self) -> None:
         for sentence in self.waiting.tidy():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from torch import Tensor, nn
@@ -59,9 +60,11 @@ def unsupported(config: Any) -> str | None:
 def own(teacher: nn.Module, order: Sequence[int] | None = None) -> nn.Module:
     """The teacher as a module of our family, float32 and in eval mode: the same logits, and its `states`.
 
-    `order` puts its classes into the task's order. What it lacks (a bare encoder has no classifier) is fresh. Errors:
-    ConfigError, see `unsupported`.
+    A student of ours is copied. `order` puts the classes into the task's order. What a teacher lacks (a bare encoder
+    has no classifier) is fresh. Errors: ConfigError, see `unsupported`.
     """
+    if not hasattr(teacher, "config"):
+        return deepcopy(teacher).float().eval()
     reason = unsupported(teacher.config)
     if reason is not None:
         raise ConfigError(reason)
@@ -74,7 +77,9 @@ def own(teacher: nn.Module, order: Sequence[int] | None = None) -> nn.Module:
 
 
 def lacks(teacher: nn.Module) -> set[str]:
-    """Which of our layers a transformers model has no weights for: pooler, classifier or neither."""
+    """Which of our layers a transformers model has no weights for: pooler, classifier or neither; a student has all."""
+    if not hasattr(teacher, "config"):
+        return set()
     return {"pooler", "classifier"} - {name.split(".")[0] for name, _ in _renamed(teacher.state_dict())}
 
 

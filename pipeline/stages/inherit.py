@@ -1,5 +1,7 @@
 """A student of the bert family begins with its teacher's weights: whole layers, or the parts of them that matter most.
 
+A larger student of ours can stand in the teacher's place.
+
 What is left out can also be projected onto what stays: what it would have given is predicted from the rest by least
 squares, and the matrix that reads it is changed by that (as after pruning channels, He, Zhang and Sun 2017, arXiv
 1707.06168).
@@ -38,13 +40,14 @@ def inherit(
     kept_pieces: np.ndarray | None,
     order: Sequence[int] | None = None,
 ) -> None:
-    """Copy weights of a transformers BERT into `student`, in place; where a size agrees they arrive bit by bit.
+    """Copy weights of a transformers BERT, or of a larger student, into `student`, in place.
 
-    `shape["taken"]` says which layers. Narrower sizes keep the most important hidden dimensions, heads and neurons,
-    with `projection` also what can be told from them of the others, or with `truncation` the first ones; `random`
-    leaves the student as it was built, which is fresh. `kept_pieces` int64 are the teacher's token ids in the
-    student's order (None: all of them); `order` puts its classes into the task's order. What the teacher lacks (a bare
-    encoder has no classifier) stays fresh. Errors: ConfigError where the teacher is no BERT or too small.
+    Where a size agrees they arrive bit by bit. `shape["taken"]` says which layers. Narrower sizes keep the most
+    important hidden dimensions, heads and neurons, with `projection` also what can be told from them of the others, or
+    with `truncation` the first ones; `random` leaves the student as it was built, which is fresh. `kept_pieces` int64
+    are the teacher's token ids in the student's order (None: all of them); `order` puts its classes into the task's
+    order. What the teacher lacks (a bare encoder has no classifier) stays fresh. Errors: ConfigError where the teacher
+    is no BERT or too small.
     """
     if how == "random":
         return

@@ -170,7 +170,10 @@ def outside(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProc
 
 def test_pick_predict_and_the_sealed_test(searched, tmp_path: Path) -> None:
     home, _ = searched
-    picked = home.niwaki("pick", "small", "--speedup", "1.05", "--out", "picked", "--json")
+    # how fast the fastest is beside so small a teacher depends on the machine
+    front = json.loads((home.search / "front.json").read_text())["front"]
+    best = max(row["metrics"]["speedup"] for row in front)
+    picked = home.niwaki("pick", "small", "--speedup", f"{0.99 * best:.4f}", "--out", "picked", "--json")
     assert picked.returncode == 0, picked.stdout + picked.stderr
     number = json.loads(picked.stdout)["trial"]
     done = home.niwaki("front", "small", "--test", "--json")

@@ -68,7 +68,7 @@ def school(monkeypatch: pytest.MonkeyPatch) -> School:
         record = made.figures(0, shipped.candidate, bench)
         found.update(metrics=record.metrics, intervals=record.intervals, measurement=record.measurement, notes=())
 
-    def build(candidate: Any, bench: Any) -> Any:
+    def build(candidate: Any, bench: Any, **_: Any) -> Any:
         record = made.figures(0, candidate, bench)
         return SimpleNamespace(candidate=candidate, accuracy=record.metrics["accuracy"], to_json=dict)
 
