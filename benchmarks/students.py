@@ -1,11 +1,13 @@
-"""Two tables over students of texts, trained by the product's own stages: what is inherited, and by which recipe.
+"""Three tables over students of texts, trained by the product's own stages: what is inherited, of whom, which recipe.
 
     .venv/bin/python benchmarks/students.py examples/sst2.yaml inheritance --rows 0.3
+    .venv/bin/python benchmarks/students.py examples/sst2.yaml nearest --rows 0.3
     .venv/bin/python benchmarks/students.py examples/sst2.yaml recipes --rows 0.3
 
-`inheritance`: the same narrower students, begun by projection, by importance, truncated or at random. `recipes`: one
-shape, every recipe for about the same processor time of training: the epoch that costs least sets how many rows the
-others see.
+`inheritance`: the same narrower students, begun by projection, by importance, truncated or at random. `nearest`:
+narrower students begun with the teacher or with a trained student that holds them (`trials.inherit: nearest`), not
+trained at all and for the epochs. `recipes`: one shape, every recipe for about the same processor time of training: the
+epoch that costs least sets how many rows the others see.
 Figures are validation accuracies of the float32 torch students over several seeds; intervals are percentile bootstraps
 over rows and seeds, differences are paired by row and seed. Nothing is measured on a device and the test split stays
 sealed. The teacher is trained first where it is not stored yet.
@@ -20,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,11 +31,14 @@ import torch
 
 import search_spaces
 from pipeline import workbench
+from pipeline.ancestor import Ancestor
+from pipeline.artifact import TorchArtifact
 from pipeline.config import load_config
 from pipeline.importance import stored_importance
 from pipeline.making import build
 from pipeline.stages._own_bert import own
 from pipeline.stages.distill import distill
+from pipeline.student_files import save_student
 from pipeline.teacher_cache import teacher_targets
 from pipeline.training import logits_of
 from pipeline.workspace import Workspace
@@ -129,12 +135,25 @@ class _Given:
         return lambda parameter, *_, **__: self.params[parameter]
 
 
-def trained(bench: Any, flat: Mapping[str, Any], seed: int, rows: float) -> tuple[np.ndarray, float]:
+def trained(
+    bench: Any, flat: Mapping[str, Any], seed: int, rows: float, ancestor: Ancestor | None = None
+) -> tuple[np.ndarray, float]:
     """Right answers on validation, bool [N], and processor seconds of training: the same beside other work."""
     begin = time.process_time()
+    student = made(bench, flat, seed, rows, ancestor)
+    return answers(bench, student), time.process_time() - begin
+
+
+def made(
+    bench: Any, flat: Mapping[str, Any], seed: int, rows: float, ancestor: Ancestor | None = None
+) -> TorchArtifact:
+    """A student, trained on a share of the rows; on none of them it is as it began."""
     one = candidate(bench, flat, seed)
+    student = build(one, bench, ancestor=ancestor)
+    if not rows:
+        return student
     student, _ = distill(
-        build(one, bench),
+        student,
         bench.task,
         bench.targets,
         one.section("distill"),
@@ -142,9 +161,14 @@ def trained(bench: Any, flat: Mapping[str, Any], seed: int, rows: float) -> tupl
         teacher=bench.inner_teacher,
         rows=rows,
     )
+    return student
+
+
+def answers(bench: Any, student: TorchArtifact) -> np.ndarray:
+    """Which of its answers on validation are right, bool [N]."""
     held_out = bench.task.batches("validation", bench.task.view(student.shape))
-    right = logits_of(student.module, held_out).argmax(1) == bench.task.labels("validation")
-    return right, time.process_time() - begin
+    right: np.ndarray = logits_of(student.module, held_out).argmax(1) == bench.task.labels("validation")
+    return right
 
 
 def inheritance(bench: Any, arguments: argparse.Namespace) -> Iterator[tuple[str, list[Row]]]:
@@ -159,6 +183,33 @@ def inheritance(bench: Any, arguments: argparse.Namespace) -> Iterator[tuple[str
         common = {"bert.layers": arguments.layers, "distill.epochs": arguments.epochs, **shape}
         common |= {"distill.learning_rate": arguments.learning_rate} if arguments.learning_rate else {}
         yield name, [table_row(bench, how, {**common, "bert.init": how}, arguments) for how in INHERITANCE]
+
+
+def by_ancestor(bench: Any, arguments: argparse.Namespace) -> Iterator[tuple[str, list[Row]]]:
+    """Per narrower shape: begun with the teacher or with a trained student of whole layers; at once, and trained."""
+    given = bench.input
+    common = {"bert.layers": arguments.layers, "bert.init": "importance", "distill.epochs": arguments.epochs}
+    common |= {"distill.learning_rate": arguments.learning_rate} if arguments.learning_rate else {}
+    shapes = {
+        "half the heads and the neurons": {"bert.heads": given.heads // 2, "bert.ff": given.ff // 2},
+        "a third of the heads and the neurons": {"bert.heads": given.heads // 3, "bert.ff": given.ff // 3},
+    }
+    with TemporaryDirectory() as there:
+        larger = {}
+        for seed in range(arguments.seeds):
+            folder = Path(there) / str(seed)
+            save_student(folder, made(bench, common, seed, arguments.rows))
+            larger[seed] = Ancestor(seed, folder)
+        for name, shape in shapes.items():
+            flat = {**common, **shape}
+            yield (
+                name,
+                [
+                    table_row(bench, f"{whose}, {when}", flat, arguments, rows, ancestors)
+                    for when, rows in (("not trained", 0.0), ("trained", arguments.rows))
+                    for whose, ancestors in (("the teacher's weights", {}), ("the larger student's", larger))
+                ],
+            )
 
 
 def by_recipe(bench: Any, arguments: argparse.Namespace) -> Iterator[tuple[str, list[Row]]]:
@@ -176,18 +227,28 @@ def by_recipe(bench: Any, arguments: argparse.Namespace) -> Iterator[tuple[str, 
     yield f"{arguments.layers} layers", sorted(rows, key=lambda row: -row.right.mean())
 
 
-def table_row(bench: Any, name: str, flat: Flat, arguments: argparse.Namespace, rows: float | None = None) -> Row:
-    share = arguments.rows if rows is None else rows
-    found = [trained(bench, flat, seed, share) for seed in range(arguments.seeds)]
+def table_row(
+    bench: Any,
+    name: str,
+    flat: Flat,
+    arguments: argparse.Namespace,
+    rows: float | None = None,
+    ancestors: Mapping[int, Ancestor] | None = None,
+) -> Row:
+    share, begun = arguments.rows if rows is None else rows, ancestors or {}
+    found = [trained(bench, flat, seed, share, begun.get(seed)) for seed in range(arguments.seeds)]
     row = Row(name, np.stack([right for right, _ in found]), fmean(seconds for _, seconds in found), share)
     print(f"{name}: {row.right.mean():.4f}, {row.cpu_seconds:.0f} processor seconds a student", flush=True)
     return row
 
 
+TABLES = {"inheritance": inheritance, "nearest": by_ancestor, "recipes": by_recipe}
+
+
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file")
-    parser.add_argument("table", choices=("inheritance", "recipes"))
+    parser.add_argument("table", choices=tuple(TABLES))
     parser.add_argument("--root", type=Path, default=Path("mlruns"))
     parser.add_argument("--rows", type=float, default=0.3, help="share of the training rows")
     parser.add_argument("--epochs", type=int, default=2)
@@ -200,7 +261,7 @@ def main(given: list[str] | None = None) -> None:
     teacher = bench.targets.logits("validation").argmax(1) == bench.task.labels("validation")
     print(f"teacher: {teacher.mean():.4f} on {len(teacher)} validation rows", flush=True)
     tables = {}
-    for name, rows in (inheritance if arguments.table == "inheritance" else by_recipe)(bench, arguments):
+    for name, rows in TABLES[arguments.table](bench, arguments):
         lines = [row.plain(rows[place - 1] if place else None) for place, row in enumerate(rows)]
         tables[name] = lines
         print(name, *(json.dumps(line) for line in lines), sep="\n", flush=True)

@@ -18,6 +18,8 @@ from pipeline.tasks import Task
 from pipeline.teacher_files import class_order
 from pipeline.teacher_hub import load_model, sha256_of_model
 
+REPORT = "niwaki_teacher.json"  # beside a teacher that was trained here
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -67,7 +69,10 @@ def teacher_folder(root: Path, name: str, training: TeacherTraining, fingerprint
     # Images were first: their folders keep the names that they have.
     reads = view["input_size"] if "input_size" in view else dict(view)
     recipe = json.dumps([training.model_dump(mode="json"), fingerprint, reads], sort_keys=True)
-    return root / "teachers" / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+    key = hashlib.sha256(recipe.encode()).hexdigest()[:8]
+    # a search of another name has perhaps trained the very same one
+    there = sorted(path.parent for path in (root / "teachers").glob(f"*-{key}/{REPORT}"))
+    return there[0] if there else root / "teachers" / f"{name}-{key}"
 
 
 def load_teacher(place: str, task: Task, *, size: int | None = None, trust_remote_code: bool = False) -> Teacher:

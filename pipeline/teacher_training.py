@@ -21,11 +21,9 @@ from pipeline.errors import Failed
 from pipeline.quality import quality_with_intervals
 from pipeline.record import write_json
 from pipeline.tasks import Task
-from pipeline.teacher import kind_of
+from pipeline.teacher import REPORT, kind_of
 from pipeline.teacher_hub import load_model, save_model
 from pipeline.training import Batch, check_precision, fit, logits_of
-
-REPORT = "niwaki_teacher.json"
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,11 @@ from pipeline.stages._own_bert import own
 from pipeline.stages.export import Inputs, export
 from pipeline.stages.inherit import unsupported
 from pipeline.tasks._pretrained import check_teachers
-from pipeline.teacher import Teacher, kind_of, load_teacher, teacher_folder
+from pipeline.teacher import REPORT, Teacher, kind_of, load_teacher, teacher_folder
 from pipeline.teacher_cache import TeacherTargets, teacher_targets
 from pipeline.teacher_files import class_order
 from pipeline.teacher_hub import load_config
-from pipeline.teacher_training import REPORT, train_teacher
+from pipeline.teacher_training import train_teacher
 from pipeline.workspace import Workspace
 from search_spaces import SearchSpace, TaskInput
 

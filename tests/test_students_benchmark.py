@@ -58,6 +58,14 @@ def test_every_way_to_inherit_has_a_line(file: Path) -> None:
     assert "root" not in found and "out" not in found  # folders of one machine
 
 
+def test_a_larger_student_is_a_beginning_of_its_own(file: Path) -> None:
+    tables = table(file, "nearest")["tables"]
+    assert len(tables) == 2
+    for lines in tables.values():
+        assert [line["rows"] for line in lines] == [0, 0, 0.5, 0.5]
+        assert [line["name"].split(",")[0] for line in lines] == ["the teacher's weights", "the larger student's"] * 2
+
+
 def test_recipes_are_given_about_the_same_time(file: Path) -> None:
     (lines,) = table(file, "recipes")["tables"].values()
     assert {line["name"] for line in lines} == set(students.RECIPES)

@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, Failed, Unavailable
 from pipeline.stages.export import Inputs, export
 from pipeline.tasks import InputSpec
 from pipeline.tasks._images import Images
-from pipeline.teacher import load_teacher, teacher_folder
+from pipeline.teacher import REPORT, load_teacher, teacher_folder
 from pipeline.teacher_cache import teacher_targets
 from pipeline.teacher_training import train_teacher
 from pipeline.training import logits_of
@@ -106,6 +106,16 @@ def test_the_folder_follows_recipe_and_data(tmp_path: Path) -> None:
     assert first not in others
     assert len(others) == 3
     assert first.parent == tmp_path / "teachers"
+
+
+def test_a_search_of_another_name_finds_the_same_teacher(tmp_path: Path) -> None:
+    first = teacher_folder(tmp_path, "digits", TRAINING, "abc", VIEW)
+    assert teacher_folder(tmp_path, "again", TRAINING, "abc", VIEW) != first
+    first.mkdir(parents=True)
+    assert teacher_folder(tmp_path, "again", TRAINING, "abc", VIEW) != first  # half trained
+    (first / REPORT).write_text("{}")
+    assert teacher_folder(tmp_path, "again", TRAINING, "abc", VIEW) == first
+    assert teacher_folder(tmp_path, "again", TRAINING, "abd", VIEW) != first
 
 
 def test_logits_and_features_belong_together(task: tasks.Task, trained: Path) -> None:
