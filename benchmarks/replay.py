@@ -25,7 +25,7 @@ import numpy as np
 import yaml
 from bank_store import Bank
 from replay_bank import Stored, stored
-from replay_product import dominated, goes_on, stopped
+from replay_product import device_aware, dominated, goes_on, stopped
 from replay_rules import beaten_at_rung, over_budget
 from replay_rules import dominated as dominated_by_ridge
 from replay_search import Run, Search, Strategy, best_volume
@@ -48,6 +48,7 @@ def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
         "dominated": {"refuses": (dominated,)},
         "rungs": {"stops": stopped, "resumes": goes_on, "rungs": rungs},
         "harvest": {"harvest": SIBLINGS},
+        "chooser": {"choose": device_aware},
     }
     found = {BASE: Strategy(), "nsga2": Strategy("nsga2"), "random": Strategy("random")}
     found |= {f"tpe + {name}": _with([rule]) for name, rule in rules.items()}

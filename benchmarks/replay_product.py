@@ -1,4 +1,4 @@
-"""The product's own rules for a replayed search: `pipeline.rungs` and `pipeline.dominated`, told what a bank knows."""
+"""The product's own rules and its chooser for a replayed search, told what a bank knows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from replay_bank import Point, Stored
 from replay_rules import Reached, Violations
+from replay_search import Search
 
 from pipeline import dominated as refusal
 from pipeline import rungs
@@ -13,6 +14,7 @@ from pipeline.at_rungs import STOPPED
 from pipeline.metrics import METRICS
 from pipeline.record import TrialRecord
 from pipeline.screening import MARGIN
+from pipeline.search.knowledge import Known, propose
 from search_spaces import load_family
 
 
@@ -30,6 +32,23 @@ def dominated(point: Point, seen: Sequence[TrialRecord], bank: Stored) -> Violat
         noise=MARGIN,
     )
     return None if found is None else {refusal.DOMINATED: found.excess}
+
+
+def device_aware(search: Search) -> Point | None:
+    """What `sampler: device_aware` proposes of all that the bank holds; None while it knows too little."""
+    bank = search.bank
+    found = propose(
+        Known(
+            search.space,
+            search.run.records,
+            bank.teacher_metrics,
+            bank.chance,
+            figures=lambda wanted: [device_of(bank.points[one.key].metrics) for one in wanted],
+            listed=[point.candidate for point in bank.students()],
+        ),
+        search.config,
+    )
+    return None if found is None else bank.points[found.key]
 
 
 def stopped(own: Reached, others: Sequence[Reached], bank: Stored) -> Violations | None:

@@ -163,7 +163,10 @@ class Search:
             again = parent is not None and parent.candidate.section("prune") == point.candidate.section("prune")
             self._pay(0.0 if again else point.recover_s)
         self._wall_s += point.make_s + self.bank.measure_s
-        return self._whole(point, number)
+        whole = self._whole(point, number)
+        if point.candidate.student == IDENTITY or parent is not None:
+            return whole
+        return whole.with_(seconds={"distill": point.train_s, "measure": point.make_s + self.bank.measure_s})
 
     def _refused(self, point: Point, number: int) -> TrialRecord | None:
         for rule in self.strategy.refuses:

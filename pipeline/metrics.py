@@ -5,6 +5,7 @@ YAML objectives, budget keys, command-line flags, MLflow columns and error texts
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +72,12 @@ _TABLE = (
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 QUALITY = tuple(metric.name for metric in _TABLE if metric.quality)
 DEVICE = tuple(metric.name for metric in _TABLE if not metric.quality)
+
+
+def known(end: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """What of a trial's figures are its own: one that was not scored has a quality for the sampler only."""
+    scored = end in ("complete", "duplicate")
+    return {name: metrics[name] for name in METRICS if name in metrics and (scored or name not in QUALITY)}
 
 
 def text(name: str, value: float | None) -> str:

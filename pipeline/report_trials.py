@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.metrics import METRICS, QUALITY, text
+from pipeline.metrics import METRICS, known, text
 from pipeline.record import TrialRecord
 from pipeline.report import ALIKE, FrontReport, alike, interval_text
 
@@ -15,7 +15,8 @@ _FIRST = ("student", "quantize.scheme")  # parameters that stand before the figu
 
 def trials_table(report: FrontReport) -> str:
     """Every trial, sortable; a click on a heading sorts, a second one turns the order."""
-    figures = [name for name in METRICS if any(name in shown_figures(record) for record in report.records)]
+    there = {name for record in report.records for name in known(record.end, record.metrics)}
+    figures = [name for name in METRICS if name in there]
     names = dict.fromkeys(name for record in report.records for name in record.candidate.flat())
     parameters = [*(name for name in _FIRST if name in names), *(name for name in names if name not in _FIRST)]
     heads = ["trial", "end", "front", ALIKE, *parameters[:2], *figures, *parameters[2:], "reason"]
@@ -36,21 +37,14 @@ def hover(report: FrontReport, record: TrialRecord) -> str:
         said.append(f"{ALIKE} {others}: a paired test cannot tell their {report.quality} from this one's")
     said += [f"{html.escape(name)}: {html.escape(str(value))}" for name, value in record.candidate.values]
     said.append("")
-    for name, value in shown_figures(record).items():
+    for name, value in known(record.end, record.metrics).items():
         kind = f" ({record.energy_kind})" if name == "energy_mj" else ""
         said.append(f"{name}: {text(name, value)}{interval_text(name, record.intervals.get(name))}{html.escape(kind)}")
     return "<br>".join(said)
 
 
-def shown_figures(record: TrialRecord) -> dict[str, float]:
-    """The figures of a record; where it was never scored, its quality is there for the sampler only and not shown."""
-    scored = record.end in ("complete", "duplicate")
-    names = [name for name in METRICS if name in record.metrics and (scored or name not in QUALITY)]
-    return {name: record.metrics[name] for name in names}
-
-
 def _row(record: TrialRecord, on_front: bool, others: str, figures: Sequence[str], parameters: Sequence[str]) -> str:
-    shown, flat = shown_figures(record), record.candidate.flat()
+    shown, flat = known(record.end, record.metrics), record.candidate.flat()
     cells = [_cell(record.number, str(record.number)), _cell(None, record.end), _cell(None, "●" if on_front else "")]
     cells.append(_cell(None, others))
     settings = [_cell(flat.get(name), _plain(flat.get(name))) for name in parameters]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.metrics import METRICS, text
+from pipeline.metrics import known, text
 
 
 def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
@@ -29,8 +29,8 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines.append(f"its file is that of trial {theirs} of search {search}; only measured and scored here")
     lines += ["", "parameters"]
     lines += [f"  {key} = {value}" for key, value in found["candidate"]["values"].items()]
-    scored = found["end"] in ("complete", "duplicate")  # else its quality is there for the sampler only
-    shown = {metric: value for metric, value in found["metrics"].items() if scored or not METRICS[metric].quality}
+    scored = found["end"] in ("complete", "duplicate")
+    shown = known(found["end"], found["metrics"])
     lines += ["", "figures (validation)" if scored else "figures of the untrained twin"] if shown else []
     for metric, value in shown.items():
         pair = found["intervals"].get(metric)

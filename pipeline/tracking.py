@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import SearchConfig
 from pipeline.errors import Unavailable
+from pipeline.metrics import known
 from pipeline.record import TrialRecord, write_json
 from pipeline.tracked import Book, Tracked
 from pipeline.workspace import Workspace
@@ -220,7 +221,10 @@ class Tracker:
             self._experiment, start_time=begun, tags=tags, run_name=f"{record.number:03d} {record.candidate.student}"
         ).info.run_id
         moment = _milliseconds(record.ended)
-        figures = {**record.metrics, **{f"seconds.{name}": value for name, value in record.seconds.items()}}
+        figures = {
+            **known(record.end, record.metrics),
+            **{f"seconds.{name}": value for name, value in record.seconds.items()},
+        }
         figures |= {f"drift.{name}": value for name, value in record.drift.items()}
         figures |= {} if record.rung_accuracy is None else {"rung_accuracy": record.rung_accuracy}
         figures |= {f"cpu_seconds.{name}": value for name, value in record.cpu_seconds.items()}

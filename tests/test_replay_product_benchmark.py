@@ -65,6 +65,19 @@ def test_a_search_stops_and_takes_up_again(stored: replay_bank.Stored) -> None:
     assert run.resumed >= len(left & trained) > 0
 
 
+def test_the_chooser_proposes_what_the_bank_holds(stored: replay_bank.Stored) -> None:
+    run = Search(stored, replay.strategies((2, 4))["tpe + chooser"], 0).until(trials=24)
+    tried = [record.candidate.key for record in run.records]
+    assert len(set(tried)) == 24 and set(tried) <= set(stored.points)
+    search = Search(stored, replay.strategies((2, 4))["tpe + chooser"], 0)
+    assert replay_product.device_aware(search) is None  # it knows nothing
+    search.until(trials=12)
+    chosen = replay_product.device_aware(search)
+    assert chosen is not None and chosen.candidate.key not in search.tried
+    trained = [r for r in search.run.records if r.candidate.student != "identity"]
+    assert all(r.seconds["distill"] == stored.points[r.candidate.key].train_s for r in trained)
+
+
 def test_what_a_larger_student_rules_out_is_refused(stored: replay_bank.Stored) -> None:
     points = {point.candidate.key: point for point in stored.students()}
     small = next(p for p in points.values() if dict(p.candidate.values)["convnet.width"] == 8 and p.recover_s == 0)

@@ -38,13 +38,17 @@ _WEIGHTS_ONLY = ("distill.", "prune.criterion", "prune.recovery_epochs", "quanti
 
 @dataclass(frozen=True)
 class Known:
-    """What a search knows: `records` is its own list, which grows; `figures` gives those of shapes measured before."""
+    """What a search knows: `records` is its own list, which grows; `figures` gives those of shapes measured before.
+
+    `listed` is all that can be tried, where that is less than the space.
+    """
 
     space: SearchSpace
     records: Sequence[TrialRecord]
     teacher: Figures
     chance: Figures
     figures: Callable[[Sequence[Candidate]], Sequence[Figures | None]]
+    listed: Sequence[Candidate] | None = None
 
 
 def propose(known: Known, config: SearchConfig) -> Candidate | None:
@@ -60,7 +64,10 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
     best = front(records, config.objectives)
     chance = np.random.default_rng([config.seed, len(known.records)])
     tried = {record.candidate.key for record in records}
-    pool = candidates(known.space, tried, [record.candidate for record in best], chance)
+    if known.listed is None:
+        pool = candidates(known.space, tried, [record.candidate for record in best], chance)
+    else:
+        pool = [candidate for candidate in known.listed if candidate.key not in tried]
     names = _names(config, best, known.teacher)
     if not pool or not names:
         return None
