@@ -22,6 +22,7 @@ from pipeline.errors import Refused
 from pipeline.judging import device_figures, device_metrics
 from pipeline.making import build, export_student, pruned, quantized, rounding
 from pipeline.metrics import text
+from pipeline.modelled import told
 from pipeline.record import TrialRecord, read_json, write_json
 from pipeline.rungs import Peers
 from search_spaces import IDENTITY
@@ -136,7 +137,7 @@ def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> t
     """
     stored = _folder(bench) / f"{device_key(candidate, bench)}.json"
     if stored.exists():
-        measurement, artifact = _read(stored, folder)
+        measurement, artifact = _read(stored, folder, bench)
         if _holds(measurement, bench.target.conditions()):
             return measurement, artifact
     twin = build(candidate, bench, inherited=False)
@@ -167,7 +168,7 @@ def _known(candidate: Candidate, bench: Workbench, now: Conditions) -> dict[str,
     stored = _folder(bench) / f"{device_key(candidate, bench, now.fingerprint)}.json"
     if not stored.exists():
         return None
-    measurement, artifact = _read(stored, stored.parent)
+    measurement, artifact = _read(stored, stored.parent, bench)
     return device_metrics(measurement, artifact, bench) if _holds(measurement, now) else None
 
 
@@ -180,10 +181,11 @@ def _folder(bench: Workbench) -> Path:
     return bench.workspace.cache / "screened"
 
 
-def _read(stored: Path, folder: Path) -> tuple[Measurement, OnnxArtifact]:
+def _read(stored: Path, folder: Path, bench: Workbench) -> tuple[Measurement, OnnxArtifact]:
     known = read_json(stored)
     artifact = OnnxArtifact.from_json(known["artifact"], folder / "untrained.onnx")
-    return Measurement.from_json(known["measurement"]), artifact
+    # another search may model energy otherwise, or better by now
+    return told(Measurement.from_json(known["measurement"]), bench.energy, artifact.precision, artifact.macs), artifact
 
 
 def device_key(candidate: Candidate, bench: Workbench, fingerprint: str | None = None) -> str:

@@ -12,6 +12,7 @@ import pytest
 from fakes import ScriptedTarget
 from learning_helper import digits
 
+from hardware_targets import Energy
 from pipeline.config import TargetConfig, TrialsConfig
 from pipeline.errors import Refused
 from pipeline.modelled import no_model
@@ -76,6 +77,16 @@ def test_a_known_shape_is_not_measured_again(bench: Any, tmp_path: Path) -> None
     assert again == first and artifact.macs > 0 and artifact.size_bytes > 0
     assert [verb for verb, _ in bench.target.calls] == ["measure"]
     assert not list(tmp_path.glob("*untrained*")) and not list(tmp_path.glob("*.part"))
+
+
+def test_a_known_shape_has_the_energy_of_this_study_s_model(bench: Any, tmp_path: Path) -> None:
+    untrained_figures(candidate(), bench, tmp_path)
+    energy = Energy(7.0, 6.0, 8.0, kind="modelled-calibrated", boundary="wall", meter="a table", source="by hand")
+    bench.energy = lambda *_, **__: energy
+    again, _ = untrained_figures(candidate(), bench, tmp_path)
+    (known,) = known_figures([candidate()], bench)
+    assert again.energy == energy and known is not None and known["energy_mj"] == 7.0
+    assert [verb for verb, _ in bench.target.calls] == ["measure"]
 
 
 def test_known_figures_are_told_without_measuring(bench: Any, tmp_path: Path) -> None:
