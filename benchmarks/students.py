@@ -191,8 +191,11 @@ def by_ancestor(bench: Any, arguments: argparse.Namespace) -> Iterator[tuple[str
     common = {"bert.layers": arguments.layers, "bert.init": "importance", "distill.epochs": arguments.epochs}
     common |= {"distill.learning_rate": arguments.learning_rate} if arguments.learning_rate else {}
     shapes = {
-        "half the heads and the neurons": {"bert.heads": given.heads // 2, "bert.ff": given.ff // 2},
-        "a third of the heads and the neurons": {"bert.heads": given.heads // 3, "bert.ff": given.ff // 3},
+        f"1/{part} of the heads and neurons": {
+            "bert.heads": offered(bench, "heads", given.heads / part),
+            "bert.ff": offered(bench, "ff", given.ff / part),
+        }
+        for part in (2, 3)
     }
     with TemporaryDirectory() as there:
         larger = {}
@@ -210,6 +213,11 @@ def by_ancestor(bench: Any, arguments: argparse.Namespace) -> Iterator[tuple[str
                     for whose, ancestors in (("the teacher's weights", {}), ("the larger student's", larger))
                 ],
             )
+
+
+def offered(bench: Any, axis: str, size: float) -> int:
+    """The nearest size that the space has."""
+    return min(bench.space.students["bert"].axes[axis].values(), key=lambda value: abs(value - size))
 
 
 def by_recipe(bench: Any, arguments: argparse.Namespace) -> Iterator[tuple[str, list[Row]]]:
