@@ -24,7 +24,8 @@ from bank_figures import measure, table
 from bank_store import Bank
 from bank_training import train
 
-from pipeline.config import SearchConfig, parse_config, read_yaml
+from pipeline.config import SearchConfig
+from pipeline.config_file import parse_config, read_yaml
 from pipeline.workspace import Workspace
 
 Say = Callable[[str], None]

@@ -10,7 +10,8 @@ from typing import Any
 
 from bank_design import NEVER
 
-from pipeline.config import SearchConfig, parse_config
+from pipeline.config import SearchConfig
+from pipeline.config_file import parse_config
 from pipeline.record import read_json
 from search_spaces.candidate import Scalar
 

@@ -74,7 +74,7 @@ def sampled(bench: Any, numbers: Iterable[int]) -> Iterator[TrialRecord]:
         yield record(number, candidate, bench, None)
 
 
-def record(number: int, candidate: Candidate, bench: Any, step: Any, begun: Any = None) -> TrialRecord:
+def record(number: int, candidate: Candidate, bench: Any, step: Any, begun: Any = None, **_: Any) -> TrialRecord:
     """A synthetic record with all that a real one holds; of 25 trials, two are refused and one fails."""
     made: TrialRecord = synthetic.record(number, candidate, bench, step)
     energy = {"mj": made.metrics["energy_mj"], "mj_low": 1.0, "mj_high": 2.0, "kind": "modelled-generic"}

@@ -19,7 +19,8 @@ from bank_training import majority
 from replay import seconds_to
 from replay_search import Mark, Run
 
-from pipeline.config import SearchConfig, parse_config
+from pipeline.config import SearchConfig
+from pipeline.config_file import parse_config
 from pipeline.pareto import front_hypervolume
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord, read_json, read_records, write_json

@@ -23,7 +23,8 @@ import numpy as np
 import psutil
 from small_search import SPACE, small_search
 
-from pipeline.config import SearchConfig, parse_config
+from pipeline.config import SearchConfig
+from pipeline.config_file import parse_config
 from pipeline.progress import Quiet
 from pipeline.search.loop import run_search
 from pipeline.workspace import Workspace

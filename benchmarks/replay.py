@@ -30,7 +30,7 @@ from replay_rules import beaten_at_rung, over_budget
 from replay_rules import dominated as dominated_by_ridge
 from replay_search import Run, Search, Strategy, best_volume
 
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 from pipeline.record import read_json, write_json
 from search_spaces import IDENTITY, ImageInput, TaskInput, TextInput
 

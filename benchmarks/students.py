@@ -33,7 +33,7 @@ import search_spaces
 from pipeline import workbench
 from pipeline.ancestor import Ancestor
 from pipeline.artifact import TorchArtifact
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 from pipeline.importance import stored_importance
 from pipeline.making import build
 from pipeline.stages._own_bert import own

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline.ancestor import named
+from pipeline import ancestor
 from pipeline.errors import ConfigError
 from pipeline.record import TrialRecord, write_json
 from pipeline.trial import run_trial
@@ -28,10 +28,8 @@ def rerun(
     folder = workspace.trial(record.number)
     count = 1 + sum(1 for _ in folder.glob("rerun-*"))
     aside = Workspace(workspace.root, f"{workspace.name}/trials/{record.number:05d}/rerun-{count}")
-    ancestor = named(record.inherited_from, workspace.folder)
-    if record.inherited_from is not None and ancestor is None:
-        say(f"the student of trial {record.inherited_from}, with which it began, is gone; the teacher takes its place")
-    new = run_trial(record.number, candidate, replace(bench, workspace=aside), say, ancestor=ancestor)
+    start = ancestor.again(record, workspace.folder, say)
+    new = run_trial(record.number, candidate, replace(bench, workspace=aside), say, ancestor=start)
     new = new.with_(test_seen=workspace.test_file.exists())
     made = aside.trial(record.number)
     final = folder / f"rerun-{count}"

@@ -8,7 +8,7 @@ tried again with other lessons would be trained for ever.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 from pipeline.lineage import lends
 from pipeline.record import TrialRecord, trial_folder
 from pipeline.student_files import stored
-from search_spaces import IDENTITY
 from search_spaces.candidate import Candidate
 
 BEGINNING = "init"  # the axis that says how it begins: no part of what a student is
@@ -39,7 +38,7 @@ def nearest(
     `search` is the search's folder, `nested` the axes of its family. None: nobody holds it, or it is to begin afresh.
     """
     ours = candidate.section(candidate.student)
-    if candidate.student == IDENTITY or ours.get(BEGINNING) == FRESH:
+    if ours.get(BEGINNING) == FRESH:
         return None
     best: tuple[float, Ancestor] | None = None
     for record in records:
@@ -56,12 +55,16 @@ def nearest(
     return None if best is None else best[1]
 
 
-def named(number: int | None, search: Path) -> Ancestor | None:
-    """The student of trial `number`, if its files are still there."""
+def again(record: TrialRecord, search: Path, say: Callable[[str], None]) -> Ancestor | None:
+    """The student that `record` began with; where its files are gone, `say` is told so."""
+    number = record.inherited_from
     if number is None:
         return None
     folder = trial_folder(search, number)
-    return Ancestor(number, folder) if stored(folder) else None
+    if not stored(folder):
+        say(f"the student of trial {number}, with which trial {record.number} began, is gone; the teacher replaces it")
+        return None
+    return Ancestor(number, folder)
 
 
 def contains(

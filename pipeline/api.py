@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import SearchConfig, load_config, read_yaml
+from pipeline.config import SearchConfig
+from pipeline.config_file import load_config, read_yaml
 from pipeline.errors import ConfigError, NothingFits, near
 from pipeline.metrics import METRICS, text
 from pipeline.workspace import ROOT, Workspace, existing, root_flag

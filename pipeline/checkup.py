@@ -11,7 +11,7 @@ from typing import Any
 import hardware_targets
 import search_spaces
 from pipeline import tasks
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 from pipeline.errors import NiwakiError
 from pipeline.workspace import Workspace
 

@@ -11,8 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from pipeline import workbench
-from pipeline.ancestor import named
+from pipeline import ancestor, workbench
 from pipeline.config import FinalsConfig, SearchConfig
 from pipeline.errors import ConfigError, near
 from pipeline.findings import write_front
@@ -60,7 +59,8 @@ def run_finals(
         away = 0
         for record, seed in todo:
             candidate = in_full(record.candidate, config.finals, seed)
-            run = partial(_final, candidate=candidate, of=record, bench=bench, step=progress.step)
+            start = ancestor.again(record, workspace.folder, progress.say)
+            run = partial(_final, candidate=candidate, of=record.number, bench=bench, step=progress.step, start=start)
             done = stores.further(candidate, run)
             away = away + 1 if done.end == "pending" else 0
             if away >= MOST_AWAY:
@@ -72,10 +72,14 @@ def run_finals(
 
 
 def _final(
-    number: int, candidate: Candidate, of: TrialRecord, bench: Workbench, step: Callable[[str], None]
+    number: int,
+    candidate: Candidate,
+    of: int,
+    bench: Workbench,
+    step: Callable[[str], None],
+    start: ancestor.Ancestor | None,
 ) -> TrialRecord:
-    ancestor = named(of.inherited_from, bench.workspace.folder)
-    return run_trial(number, candidate, bench, step, ancestor=ancestor).with_(final_of=of.number)
+    return run_trial(number, candidate, bench, step, ancestor=start).with_(final_of=of)
 
 
 def in_full(candidate: Candidate, finals: FinalsConfig, seed: int) -> Candidate:

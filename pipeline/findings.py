@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import SearchConfig, parse_config
+from pipeline.config import SearchConfig
+from pipeline.config_file import parse_config
 from pipeline.footprint import footprint, trial_sentences
 from pipeline.pareto import front
 from pipeline.record import TrialRecord, read_json, read_records, write_json

@@ -11,7 +11,7 @@ from pipeline.artifact import OnnxArtifact, TorchArtifact
 from pipeline.importance import importance_of
 from pipeline.stages.distill import gradient_batches
 from pipeline.stages.export import Inputs, export
-from pipeline.stages.inherit import inherit
+from pipeline.stages.inherit import MEASURED, inherit
 from pipeline.stages.int8_aware import fake_quantized, tolerance_of
 from pipeline.stages.overlap import overlap
 from pipeline.stages.prune import prune
@@ -40,7 +40,11 @@ def build(
         torch.manual_seed(candidate.seed)
         module = family.build(shape)
         if ancestor is not None:
-            _begin_with(ancestor, module, shape, architecture, bench)
+            larger = load_student(ancestor.folder)
+            if family.inherits:
+                _inherit_from_student(module, shape, str(architecture["init"]), larger, bench)
+            else:
+                overlap(module, larger.module)
         elif family.inherits and inherited:
             _inherit(module, shape, str(architecture["init"]), bench)
     return TorchArtifact(module, family.name, shape)
@@ -53,34 +57,25 @@ def _inherit(module: Any, shape: Mapping[str, Any], how: str, bench: Workbench) 
         shape,
         teacher.model,
         how=how,  # type: ignore[arg-type]
-        importance=bench.importance() if how in ("importance", "projection") else None,
+        importance=bench.importance() if how in MEASURED else None,
         kept_pieces=bench.task.kept_pieces(bench.task.view(shape)),
         order=teacher.order.tolist() if teacher.reordered else None,
     )
 
 
-def _begin_with(
-    ancestor: Ancestor, module: Any, shape: Mapping[str, Any], architecture: Mapping[str, Any], bench: Workbench
+def _inherit_from_student(
+    module: Any, shape: Mapping[str, Any], how: str, larger: TorchArtifact, bench: Workbench
 ) -> None:
-    """The weights of a larger student: those that matter most where its family inherits so, else the first ones."""
-    larger = load_student(ancestor.folder)
-    if "init" not in architecture:
-        overlap(module, larger.module)
-        return
-    how = str(architecture["init"])
     # layers are counted as the teacher's, of which the larger student has some: the nearest one stands for another
     theirs = larger.shape["taken"]
     taken = [min(range(len(theirs)), key=lambda place: abs(theirs[place] - number)) for number in shape["taken"]]
-    measured = how in ("importance", "projection") and (
-        larger.shape["width"] != shape["width"] or larger.shape["layers"][0] != shape["layers"][0]
-    )
     inherit(
         module,
         {**shape, "taken": taken},
         larger.module,
         how=how,  # type: ignore[arg-type]
-        importance=importance_of(larger, bench.task) if measured else None,
-        kept_pieces=None,
+        importance=importance_of(larger, bench.task) if how in MEASURED else None,
+        kept_pieces=None,  # it reads the same ones
     )
 
 

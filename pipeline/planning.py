@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import workbench
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 from pipeline.preflight import needed_bytes, recipes, same_search
 from pipeline.warm_start import lender
 from pipeline.workspace import Workspace

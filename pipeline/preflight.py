@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import search_spaces
-from pipeline.config import SearchConfig, TaskConfig, differences, parse_config
+from pipeline.config import SearchConfig, TaskConfig
+from pipeline.config_file import differences, parse_config
 from pipeline.cpu_time import cpu_seconds
 from pipeline.errors import ConfigError, Unavailable, near
 from pipeline.record import read_json

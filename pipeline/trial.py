@@ -155,6 +155,7 @@ def _trained(
     """The student, and what is exported: itself, or its twin that rounds, with the same parameters."""
     curve: list[Mapping[str, float]] = [] if climb is None else climb.curve
     found["curve"] = tuple(curve)
+    found["inherited_from"] = None if ancestor is None else ancestor.number
     if climb is not None:
         climb.judge_again()
     if begun is not None:
@@ -162,7 +163,6 @@ def _trained(
     else:
         with clock("inherit"):
             student = build(candidate, bench, ancestor=ancestor)
-        found["inherited_from"] = None if ancestor is None else ancestor.number
 
     def on_epoch(row: Mapping[str, float]) -> None:
         curve.append({**row, "epoch": len(curve) + 1})  # recovery goes on counting where distillation ended

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 import search_spaces
-from pipeline.config import SearchConfig, parse_config
+from pipeline.config import SearchConfig
+from pipeline.config_file import parse_config
 from pipeline.record import TrialRecord, write_json
 from pipeline.workspace import Workspace
 from search_spaces import ImageInput
@@ -37,7 +38,7 @@ def config(trials: int, /, **changes: Any) -> SearchConfig:
     return parse_config(data, "synthetic")
 
 
-def record(number: int, candidate: Candidate, bench: Any, _step: Callable[[str], None]) -> TrialRecord:
+def record(number: int, candidate: Candidate, bench: Any, _step: Callable[[str], None], **_: Any) -> TrialRecord:
     """Bigger students are better and slower; 8 bits are faster and slightly worse; the seed adds noise."""
     chance = random.Random(f"{candidate.key}{number}")
     flat = candidate.flat()

@@ -13,7 +13,8 @@ import fakes
 
 import search_spaces
 from hardware_targets import Energy, Measurement
-from pipeline.config import SearchConfig, parse_config
+from pipeline.config import SearchConfig
+from pipeline.config_file import parse_config
 from pipeline.record import write_json
 from pipeline.workspace import Workspace
 from search_spaces import IDENTITY, ImageInput, SearchSpace

@@ -20,7 +20,8 @@ from pydantic import BaseModel
 import search_spaces
 from pipeline import errors
 from pipeline.cli import app
-from pipeline.config import SamplerConfig, SearchConfig, load_config, parse_config
+from pipeline.config import SamplerConfig, SearchConfig
+from pipeline.config_file import load_config, parse_config
 from pipeline.energy_words import MARKS
 from pipeline.metrics import METRICS
 from search_spaces import compression

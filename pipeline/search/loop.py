@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import yaml
 
 from pipeline import workbench
-from pipeline.ancestor import Ancestor, named, nearest
+from pipeline.ancestor import Ancestor, nearest
 from pipeline.config import SearchConfig
 from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, write_front
@@ -190,12 +190,12 @@ class _Loop:
         return record
 
     def _run(self, number: int, candidate: Candidate, left: TrialRecord | None) -> TrialRecord:
-        ancestor = self._ancestor(candidate) if left is None else named(left.inherited_from, self.workspace.folder)
-        more: dict[str, Any] = {} if ancestor is None else {"ancestor": ancestor}
+        peers = None
         if compares(self.config.trials):
-            more["peers"] = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
-        record = run_trial(number, candidate, self.bench, self.progress.step, **more)
-        return record if left is None else record.with_(resumed_from=left.number)
+            peers = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
+        ancestor = None if left else self._ancestor(candidate)  # who goes on has weights of its own, in a checkpoint
+        record = run_trial(number, candidate, self.bench, self.progress.step, peers=peers, ancestor=ancestor)
+        return record.with_(resumed_from=left.number, inherited_from=left.inherited_from) if left else record
 
     def _ancestor(self, candidate: Candidate) -> Ancestor | None:
         if self.config.trials.inherit == "teacher" or candidate.student == IDENTITY:

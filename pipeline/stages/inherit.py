@@ -23,9 +23,10 @@ from pipeline.errors import ConfigError
 from pipeline.stages._importance import Importance, measure_importance
 from pipeline.stages._own_bert import lacks, own, unsupported
 
-__all__ = ["How", "Importance", "inherit", "measure_importance", "own", "projection", "unsupported"]
+__all__ = ["MEASURED", "How", "Importance", "inherit", "measure_importance", "own", "projection", "unsupported"]
 
 How = Literal["importance", "projection", "truncation", "random"]
+MEASURED = ("importance", "projection")  # ways that ask for the importance of the teacher's parts
 
 _RIDGE = 1e-2  # of the mean variance: the pooler sees one token per text, too few to trust small differences
 

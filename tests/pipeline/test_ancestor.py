@@ -13,7 +13,7 @@ from test_lineage import candidate, record, space, stored
 from untracked import Untracked
 from watching import Heard
 
-from pipeline.ancestor import contains, distance, named, nearest
+from pipeline.ancestor import Ancestor, again, contains, distance, nearest
 from pipeline.artifact import TorchArtifact
 from pipeline.making import build
 from pipeline.record import TrialRecord, read_records, trial_folder
@@ -65,7 +65,16 @@ def test_who_is_none(changes: dict[str, Any], tmp_path: Path) -> None:
     assert nearest(small, [large.with_(**changes)], tmp_path, NESTED) is None
     (trial_folder(tmp_path, 0) / WEIGHTS).unlink()
     assert nearest(small, [large], tmp_path, NESTED) is None
-    assert named(0, tmp_path) is None and named(None, tmp_path) is None
+
+
+def test_whose_beginning_is_gone_is_told(tmp_path: Path) -> None:
+    (large,) = trained(tmp_path, LARGE)
+    small, told = large.with_(number=4, inherited_from=0), list[str]()
+    assert again(small, tmp_path, told.append) == Ancestor(0, trial_folder(tmp_path, 0)) and not told
+    assert again(large, tmp_path, told.append) is None and not told
+    (trial_folder(tmp_path, 0) / WEIGHTS).unlink()
+    assert again(small, tmp_path, told.append) is None
+    assert told == ["the student of trial 0, with which trial 4 began, is gone; the teacher replaces it"]
 
 
 def test_the_axis_of_the_beginning_is_no_part_of_a_student() -> None:
@@ -127,13 +136,13 @@ def test_a_text_student_keeps_the_layers_it_shares(how: str, text_bench: Any, tm
     shape = family.shape(text().section("bert"), INPUT)  # of the teacher's layers 0, 2, 3, 5
     larger = family.build(shape)
     save_student(trial_folder(tmp_path, 0), TorchArtifact(larger, "bert", shape))
-    small = build(text(layers=2, init=how), text_bench, ancestor=named(0, tmp_path)).module
+    small = build(text(layers=2, init=how), text_bench, ancestor=Ancestor(0, trial_folder(tmp_path, 0))).module
     for layer, of in ((0, 0), (1, 3)):
         for name, tensor in small.layers[layer].state_dict().items():
             assert torch.equal(tensor, larger.layers[of].state_dict()[name]), name
     assert torch.equal(small.word.weight, larger.word.weight)
     assert torch.equal(small.classifier.weight, larger.classifier.weight)
-    narrow = build(text(layers=2, init=how, ff=32), text_bench, ancestor=named(0, tmp_path)).module
+    narrow = build(text(layers=2, init=how, ff=32), text_bench, ancestor=Ancestor(0, trial_folder(tmp_path, 0))).module
     kept = narrow.layers[0].ff_out.weight.T
     whole = larger.layers[0].ff_out.weight.T
     assert all((row == whole).all(1).any() for row in kept) and len(kept) == 32
@@ -144,7 +153,7 @@ def test_the_search_says_with_whom_a_student_began(
 ) -> None:
     began: list[int | None] = []
 
-    def run(number: int, one: Any, bench: Any, step: Any, ancestor: Any = None) -> TrialRecord:
+    def run(number: int, one: Any, bench: Any, step: Any, ancestor: Any, **_: Any) -> TrialRecord:
         began.append(None if ancestor is None else ancestor.number)
         folder = bench.workspace.trial(number)
         folder.mkdir(parents=True)

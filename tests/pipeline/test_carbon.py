@@ -13,7 +13,8 @@ from records_helper import make_record
 
 from pipeline import carbon
 from pipeline.carbon import UNASKED, embodied_g, of_inferences, of_search
-from pipeline.config import CarbonConfig, differences, load_config, parse_config
+from pipeline.config import CarbonConfig
+from pipeline.config_file import differences, load_config, parse_config
 from pipeline.errors import ConfigError
 from pipeline.footprint import footprint, trial_sentences
 from pipeline.own_energy import OwnEnergy

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import differences, load_config, parse_config
+from pipeline.config_file import differences, load_config, parse_config
 from pipeline.errors import ConfigError
 from pipeline.metrics import METRICS, QUALITY, text
 from pipeline.preflight import recipes, same_search

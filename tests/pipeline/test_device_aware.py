@@ -197,7 +197,7 @@ def test_a_stopped_student_teaches_and_is_no_point_of_the_front() -> None:
 
 @pytest.fixture
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in: Any) -> Callable[..., list[TrialRecord]]:
-    def run(number: int, candidate: Candidate, *_: Any) -> TrialRecord:
+    def run(number: int, candidate: Candidate, *_: Any, **__: Any) -> TrialRecord:
         if number == 4:
             return record(number, candidate, end="refused", metrics=figures(candidate), violations={"size_mb": 0.4})
         return record(number, candidate)

@@ -73,7 +73,7 @@ def test_a_space_that_has_been_seen_ends_the_search(go) -> None:
 def test_equal_candidates_are_not_run_twice(go, monkeypatch) -> None:
     ran: list[str] = []
 
-    def watched(number: int, candidate: Any, *rest: Any) -> TrialRecord:
+    def watched(number: int, candidate: Any, *rest: Any, **_: Any) -> TrialRecord:
         ran.append(candidate.key)
         return synthetic.record(number, candidate, *rest)
 
@@ -91,7 +91,7 @@ def test_equal_candidates_are_not_run_twice(go, monkeypatch) -> None:
 
 
 def test_refused_and_failed_trials_are_recorded_and_told(go, monkeypatch, tmp_path: Path) -> None:
-    def sometimes(number: int, candidate: Any, bench: Any, step: Any) -> TrialRecord:
+    def sometimes(number: int, candidate: Any, bench: Any, step: Any, **_: Any) -> TrialRecord:
         record = synthetic.record(number, candidate, bench, step)
         if number == 5:
             return record.with_(end="refused", reason="too slow", violations={"latency_p50_ms": 0.7})
@@ -109,7 +109,7 @@ def test_refused_and_failed_trials_are_recorded_and_told(go, monkeypatch, tmp_pa
 
 
 def test_the_genetic_sampler_is_told_of_refusals_as_complete(go, monkeypatch, tmp_path: Path) -> None:
-    def refuse(number: int, candidate: Any, bench: Any, step: Any) -> TrialRecord:
+    def refuse(number: int, candidate: Any, bench: Any, step: Any, **_: Any) -> TrialRecord:
         record = synthetic.record(number, candidate, bench, step)
         return record.with_(end="refused", reason="slow", violations={"latency_p50_ms": 1.0}) if number > 4 else record
 
@@ -133,7 +133,7 @@ def test_the_teachers_own_files_do_not_leave_a_sampler_without_common_parameters
 
 
 def test_interruption_queues_the_candidate_again(go, monkeypatch, tmp_path: Path) -> None:
-    def interrupted(number: int, candidate: Any, *rest: Any) -> TrialRecord:
+    def interrupted(number: int, candidate: Any, *rest: Any, **_: Any) -> TrialRecord:
         if number == 6:
             raise KeyboardInterrupt
         return synthetic.record(number, candidate, *rest)
@@ -152,7 +152,7 @@ def test_interruption_queues_the_candidate_again(go, monkeypatch, tmp_path: Path
 def test_a_candidate_that_kills_the_process_is_given_up(go, monkeypatch) -> None:
     deadly: set[str] = set()
 
-    def kill(number: int, candidate: Any, *rest: Any) -> TrialRecord:
+    def kill(number: int, candidate: Any, *rest: Any, **_: Any) -> TrialRecord:
         if number == 5:
             deadly.add(candidate.key)
         if candidate.key in deadly:
@@ -264,7 +264,7 @@ def test_phases_add_up() -> None:
     assert clock.seconds() == {"distill": 2.5, "export": 0.25}
 
 
-def harvested(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None) -> TrialRecord:
+def harvested(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None, **_: Any) -> TrialRecord:
     """A synthetic trial that leaves a student behind, or begins with one."""
     record = synthetic.record(number, candidate, bench, step)
     if begun is not None:
@@ -289,7 +289,7 @@ def test_a_trained_student_is_harvested_and_the_study_told(go, monkeypatch, tmp_
 
 
 def test_a_killed_harvest_is_finished(go, monkeypatch, tmp_path: Path) -> None:
-    def kill(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None) -> TrialRecord:
+    def kill(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None, **_: Any) -> TrialRecord:
         if begun is not None:
             raise Killed
         return harvested(number, candidate, bench, step)

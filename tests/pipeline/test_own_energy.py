@@ -135,7 +135,7 @@ def test_a_later_run_does_not_charge_the_teacher_again(tmp_path: Path) -> None:
 
 @pytest.fixture
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in: Any) -> Any:
-    def trial(number: int, candidate: Any, bench: Any, step: Any) -> Any:
+    def trial(number: int, candidate: Any, bench: Any, step: Any, **_: Any) -> Any:
         return synthetic.record(number, candidate, bench, step).with_(cpu_seconds={"distill": 1.5})
 
     monkeypatch.setattr(loop, "run_trial", trial)

@@ -103,7 +103,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
             monkeypatch.setattr(room, "Tracker", Untracked)
     monkeypatch.setattr(loop, "write_front", lambda *_: [])
     monkeypatch.setattr(pending, "write_front", lambda *_: [])
-    monkeypatch.setattr(loop, "run_trial", lambda *rest: cut(synthetic.record(*rest), away, rest[2]))
+    monkeypatch.setattr(loop, "run_trial", lambda *rest, **_: cut(synthetic.record(*rest), away, rest[2]))
     monkeypatch.setattr(pending, "measured", lambda record, bench, step: whole(record, away, bench, step))
     settings = synthetic.config(9, space=SPACE, recipes="none")
     workspace = synthetic.workspace(tmp_path / "mlruns", settings)

@@ -120,7 +120,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "Tracker", Untracked)
         patch.setattr(loop, "write_front", lambda *_: [])
-        patch.setattr(loop, "run_trial", lambda *rest: disturbed(synthetic.record(*rest), BAD, rest[2]))
+        patch.setattr(loop, "run_trial", lambda *rest, **_: disturbed(synthetic.record(*rest), BAD, rest[2]))
         loop.run_search(settings, workspace, Quiet(), prepare=synthetic.bench)
     return workspace.root
 

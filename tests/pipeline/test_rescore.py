@@ -75,7 +75,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
         monkeypatch.setattr(room, "Tracker", Untracked)
     monkeypatch.setattr(loop, "write_front", lambda *_: [])
     monkeypatch.setattr(room, "write_front", lambda *_: [])
-    monkeypatch.setattr(loop, "run_trial", lambda *rest: with_columns(synthetic.record(*rest)))
+    monkeypatch.setattr(loop, "run_trial", lambda *rest, **_: with_columns(synthetic.record(*rest)))
     changes = {"space": SPACE, "recipes": "none", "budget": {"energy_mj": BUDGET_MJ}}
     workspace = synthetic.workspace(tmp_path / "mlruns", synthetic.config(8, **changes))
 

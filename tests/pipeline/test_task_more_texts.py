@@ -13,7 +13,7 @@ from text_data import CLASSES, text_task, texts, write_columns, write_texts, wri
 
 from hardware_targets import load_feeds
 from pipeline import workbench
-from pipeline.config import parse_config
+from pipeline.config_file import parse_config
 from pipeline.errors import ConfigError
 from pipeline.preflight import same_search
 from pipeline.tasks.text_classification import Task

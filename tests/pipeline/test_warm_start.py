@@ -79,7 +79,7 @@ def test_a_file_that_answers_nonsense_here_fails(lent: Any) -> None:
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`go(name, trials, heard=None, ...)`: a synthetic search; its trials' files carry a hash, its teacher one, too."""
 
-    def train(number: int, candidate: Candidate, bench: Any, step: Any, begun: Any = None) -> TrialRecord:
+    def train(number: int, candidate: Candidate, bench: Any, step: Any, begun: Any = None, **_: Any) -> TrialRecord:
         record = synthetic.record(number, candidate, bench, step)
         path = bench.workspace.trial(number) / "model.onnx"
         path.write_bytes(candidate.key.encode() * 20)

@@ -105,7 +105,7 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in) -> Any:
     return settings, workspace, synthetic.bench(settings, workspace).space.trained()
 
 
-def varied(number: int, candidate: Any, bench: Any, step: Any) -> Any:
+def varied(number: int, candidate: Any, bench: Any, step: Any, **_: Any) -> Any:
     record = synthetic.record(number, candidate, bench, step)
     if number in (6, 11):
         return record.with_(end="refused", reason="too slow", violations={"latency_p50_ms": 0.7})
