@@ -1,4 +1,9 @@
-"""One measurement at a time on a device: an exclusive lock that the kernel frees when its holder dies."""
+"""One measurement at a time on a machine, and no step of training beside it: locks that the kernel frees at a death.
+
+Two files. The machine's own is held by everybody: whole by who times, shared by who works. The turnstile before it is
+held whole by who times, from the moment it waits, and passed by a worker before each step. So a measurement begins
+when the steps that are under way have ended, however many workers there are, and a worker never waits for another.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,8 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from hardware_targets._errors import DeviceFailure
@@ -15,21 +21,77 @@ from hardware_targets._errors import DeviceFailure
 _POLL_S = 0.1  # a waiter that looked more often would disturb the one that measures
 
 
-def lock_path(name: str, folder: Path | None = None) -> Path:
-    """The lock file of the target `name`; every user of this machine shares it."""
-    return (folder or Path(tempfile.gettempdir())) / f"niwaki-{name}.lock"
+def lock_path(folder: Path | None = None) -> Path:
+    """The lock file of this machine, whatever the target; all its users share it."""
+    return (folder or Path(tempfile.gettempdir())) / "niwaki-machine.lock"
 
 
 @contextmanager
 def device_lock(path: Path, wait_s: float) -> Iterator[None]:
-    """Hold the lock, after waiting at most `wait_s` seconds. Errors: DeviceFailure with the holder's process id."""
-    descriptor = _open(path)
+    """Hold the machine alone, after waiting at most `wait_s` seconds: nobody measures, no `Work` has a step under way.
+
+    Errors: DeviceFailure, with the process id of who measures.
+    """
+    deadline = time.monotonic() + wait_s
+    turnstile, machine = _open(_turnstile(path)), _open(path)
     try:
-        _acquire(descriptor, path, wait_s)
-        _sign(descriptor)
+        _acquire(turnstile, machine, path, deadline, wait_s)
+        _acquire(machine, machine, path, deadline, wait_s)
+        _sign(machine)
         yield
     finally:
-        os.close(descriptor)  # closing frees the lock, and so does a SIGKILL
+        os.close(machine)  # closing frees a lock, and so does a SIGKILL
+        os.close(turnstile)
+
+
+class Work:
+    """Work that disturbs what is timed, and so is done in steps between which it gives way; of one thread.
+
+    `waited_s` is how long it has waited so far, in seconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._turnstile, self._machine = _open(_turnstile(path)), _open(path)
+        self._depth, self.waited_s = 0, 0.0
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Do one step, as soon as nothing is timed and nobody waits to; within another step, at once."""
+        self._depth += 1
+        try:
+            if self._depth == 1:
+                self._pass()
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                for descriptor in (self._turnstile, self._machine):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _pass(self) -> None:
+        try:
+            fcntl.flock(self._turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            begin = time.monotonic()
+            fcntl.flock(self._turnstile, fcntl.LOCK_SH)
+            self.waited_s += time.monotonic() - begin
+        fcntl.flock(self._machine, fcntl.LOCK_SH)
+        fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
+    def __del__(self) -> None:
+        for descriptor in (self._turnstile, self._machine):
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+@cache
+def machine_work() -> Work:
+    """This process's work on this machine."""
+    return Work(lock_path())
+
+
+def _turnstile(path: Path) -> Path:
+    return path.with_suffix(".turnstile")
 
 
 def _open(path: Path) -> int:
@@ -39,19 +101,27 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _acquire(descriptor: int, path: Path, wait_s: float) -> None:
-    deadline = time.monotonic() + wait_s
+def _acquire(descriptor: int, machine: int, path: Path, deadline: float, wait_s: float) -> None:
     while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise DeviceFailure(
-                    f"the device is busy: process {holder} has been measuring for {wait_s:.0f} s ({path}); "
-                    "wait for it or stop it, then try again"
-                ) from None
+                raise DeviceFailure(_busy(descriptor == machine, machine, path, wait_s)) from None
             time.sleep(_POLL_S)
+
+
+def _busy(working: bool, machine: int, path: Path, wait_s: float) -> str:
+    if working:
+        return (
+            f"the device is busy: a step of training on this machine has not ended for {wait_s:.0f} s ({path}); "
+            "wait for it or stop it, then try again"
+        )
+    holder = os.pread(machine, 32, 0).decode(errors="replace").strip() or "unknown"
+    return (
+        f"the device is busy: process {holder} has been measuring for {wait_s:.0f} s ({path}); "
+        "wait for it or stop it, then try again"
+    )
 
 
 def _sign(descriptor: int) -> None:

@@ -18,7 +18,7 @@ from hardware_targets._conditions import read_conditions
 from hardware_targets._doubts import doubts
 from hardware_targets._errors import TargetError
 from hardware_targets._feeds import Input
-from hardware_targets._lock import lock_path
+from hardware_targets._lock import lock_path, machine_work
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._null_model import write_null_model
 from hardware_targets._parts import build
@@ -132,7 +132,7 @@ class Target:
         counting, counting_s = ({}, 0.0) if tier == "screen" else self._counting()
         sides = {"reference": str(_file(reference)), "reference_feeds": str(reference_feeds.resolve())}
         job = self._job("measure", model, feeds) | sides | {"seed": seed, "tier": tier, "seconds": seconds}
-        job |= {"lock": str(lock_path(self.name)), "lock_wait_s": limit / 2}
+        job |= {"lock": str(lock_path()), "lock_wait_s": limit / 2}
         kept, key = DeviceFile(self.conditions().fingerprint), reference_key(job)
         baseline = kept.baseline(key)
         job["known_ms"] = {str(inputs): ms for inputs, ms in baseline.fastest_ms().items()}
@@ -163,12 +163,13 @@ class Target:
     def predict(self, model: Path, feeds: Path, *, time_limit_s: float = 600.0) -> np.ndarray:
         """The first output for every row, [rows, ...], by the very calls that are timed. Errors: TargetError."""
         job = self._job("predict", model, feeds)
-        rows: np.ndarray = run_child(
-            job,
-            threads=self.threads,
-            time_limit_s=time_limit_s,
-            read=lambda folder, _: np.load(folder / "rows.npy", allow_pickle=False),
-        )
+        with machine_work().step():  # it would disturb what another process times
+            rows: np.ndarray = run_child(
+                job,
+                threads=self.threads,
+                time_limit_s=time_limit_s,
+                read=lambda folder, _: np.load(folder / "rows.npy", allow_pickle=False),
+            )
         return rows
 
     def _job(self, task: str, model: Path, feeds: Path | None = None) -> dict[str, Any]:

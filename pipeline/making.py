@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hardware_targets import machine_work
 from pipeline.ancestor import Ancestor
 from pipeline.artifact import OnnxArtifact, TorchArtifact
 from pipeline.importance import importance_of
@@ -109,19 +110,21 @@ def rounding(student: TorchArtifact, candidate: Candidate, bench: Workbench) -> 
 def export_student(student: TorchArtifact, bench: Workbench, folder: Path) -> OnnxArtifact:
     """The student as a 32-bit ONNX file, its outputs compared with torch's."""
     inputs = Inputs.of(bench.task, bench.task.view(student.shape))
-    return export(student.module, inputs, folder / "float32.onnx", tolerance=tolerance_of(student.module))
+    with machine_work().step():
+        return export(student.module, inputs, folder / "float32.onnx", tolerance=tolerance_of(student.module))
 
 
 def quantized(plain: OnnxArtifact, candidate: Candidate, bench: Workbench, out: Path) -> OnnxArtifact:
     """The file that would ship; static schemes are calibrated on training inputs."""
     settings = candidate.section("quantize")
-    made = quantize(
-        plain,
-        out,
-        str(settings["scheme"]),
-        per_channel=bool(settings.get("per_channel", False)),
-        calibration=bench.calibration(plain),
-    )
+    with machine_work().step():
+        made = quantize(
+            plain,
+            out,
+            str(settings["scheme"]),
+            per_channel=bool(settings.get("per_channel", False)),
+            calibration=bench.calibration(plain),
+        )
     if plain.path != bench.reference.path and plain.path != out:
         plain.path.unlink(missing_ok=True)  # the 32-bit file is of no further use: torch weights are kept beside it
     return made

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hardware_targets import Work, machine_work
 from pipeline.errors import ConfigError, Failed
 from pipeline.tasks import Batches
 from pipeline.training_state import TrainingState
@@ -55,6 +56,7 @@ def fit(
     precision: Precision = "auto",
     begin: TrainingState | None = None,
     between: Between | None = None,
+    work: Work | None = None,
 ) -> None:
     """Train `module` in place; it is left in eval mode, its memory laid out as it was.
 
@@ -63,10 +65,14 @@ def fit(
     mode and may raise to stop. `deadline` is a time of `clock`. The seed decides everything, and the global random
     state is as before afterwards. Errors: Failed when the loss is not finite or the deadline is passed.
 
+    A step is one of `work` (default: this machine's) and so waits while something is timed here; such waits move the
+    deadline.
+
     `between(epochs done, take)` is called after each epoch but the last and may raise to stop; `take()` is the state
     there. Begun with it and otherwise alike, training goes on to the same bits as if it had never stopped.
     """
-    optimizer = _optimizer(module, learning_rate, weight_decay)
+    work = work or machine_work()
+    optimizer, waited_s = _optimizer(module, learning_rate, weight_decay), work.waited_s
     generator = torch.Generator().manual_seed(seed)
     steps, done = epochs * batches.steps, 0 if begin is None else begin.epoch
     low = pays_in_bf16(module) if precision == "auto" else precision == "bf16"
@@ -79,11 +85,12 @@ def fit(
             module.train()
             total = 0.0
             for step, batch in enumerate(batches.epoch(generator), epoch * batches.steps):
-                if deadline is not None and clock() > deadline:
+                if deadline is not None and clock() > deadline + work.waited_s - waited_s:
                     raise Failed(f"time limit reached in epoch {epoch + 1} of {epochs}; raise it or train for less")
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * schedule(step, steps)
-                total += _step(module, batch, loss_fn, optimizer, low, epoch)
+                with work.step():
+                    total += _step(module, batch, loss_fn, optimizer, low, epoch)
             module.eval()
             on_epoch(epoch, total / batches.steps)
             if between is not None and epoch + 1 < epochs:
@@ -129,7 +136,8 @@ def logits_of(module: nn.Module, batches: Batches, batch_size: int = 256) -> np.
     found, rows = [], []
     with torch.inference_mode():
         for batch in batches.in_order(batch_size):
-            found.append(module(*batch.inputs).float().numpy())
+            with machine_work().step():
+                found.append(module(*batch.inputs).float().numpy())
             rows.append(batch.rows.numpy())
     return in_row_order(found, rows)
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hardware_targets import machine_work
 from pipeline.artifact import TorchArtifact
 from pipeline.errors import Refused
 from pipeline.stages.encoder_guide import SCALE_BATCHES, Guide, Shares
@@ -80,9 +81,10 @@ def distill(
 
     `teacher()` is the teacher in a module of the student's own kind; it is asked for only where an inner term is
     wanted. `rows` is the share of the training rows to learn from, the same ones in every trial. A row of the curve:
-    epoch (from 1), loss, rung_accuracy (the torch model on validation), seconds since the start. `on_epoch(row)` may
-    raise to stop; so may `between`, which `pipeline.training.fit` calls between two epochs with their state. `begin`
-    is where an equal training was left. Errors: Refused where a term cannot be had; Failed on divergence or time limit.
+    epoch (from 1), loss, rung_accuracy (the torch model on validation), seconds since the start without those waited
+    for a measurement. `on_epoch(row)` may raise to stop; so may `between`, which `pipeline.training.fit` calls between
+    two epochs with their state. `begin` is where an equal training was left. Errors: Refused where a term cannot be
+    had; Failed on divergence or time limit.
     """
     epochs, rate = int(settings["epochs"]), float(settings["learning_rate"])
     return _learn(
@@ -290,7 +292,8 @@ def _learn(
     first = round(float(settings.get("first_stage", 0.0)) * epochs) if guide is not None else 0
     held_out, labels = _batches(artifact, task, "validation"), task.labels("validation")
     curve = [] if begun is None else list(begun.curve)
-    begin = time.monotonic() - (curve[-1]["seconds"] if curve else 0.0)
+    work = machine_work()
+    begin = time.monotonic() - work.waited_s - (curve[-1]["seconds"] if curve else 0.0)
 
     def loss_fn(batch: Batch) -> torch.Tensor:
         logits, projected, inner = learner(batch)
@@ -301,7 +304,7 @@ def _learn(
 
     def after(epoch: int, mean_loss: float) -> None:
         right = logits_of(artifact.module, held_out).argmax(1) == labels
-        seconds = round(time.monotonic() - begin, 2)
+        seconds = round(time.monotonic() - work.waited_s - begin, 2)
         row = {"epoch": epoch + 1, "loss": mean_loss, "rung_accuracy": float(right.mean()), "seconds": seconds}
         curve.append(row)
         on_epoch(row)
@@ -318,6 +321,7 @@ def _learn(
         deadline=deadline,
         begin=None if begun is None else begun.state,
         between=between,
+        work=work,
     )
     return artifact, curve
 

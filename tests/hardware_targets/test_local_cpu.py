@@ -118,7 +118,7 @@ def test_a_busy_device_is_a_device_failure(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    with device_lock(lock_path("local_cpu"), 0), pytest.raises(DeviceFailure, match="the device is busy"):
+    with device_lock(lock_path(), 0), pytest.raises(DeviceFailure, match="the device is busy"):
         Target().measure(bench["small"], bench["feeds"], bench["big"], bench["feeds"], seed=0, time_limit_s=4.0)
 
 
@@ -143,7 +143,7 @@ def test_the_child_dies_with_a_killed_parent_and_frees_the_device(bench: dict[st
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     try:
-        lock = tmp_path / "niwaki-local_cpu.lock"
+        lock = lock_path(tmp_path)
         assert processes.within(30, lambda: lock.exists() and lock.read_text() != ""), "it never came to measuring"
         child = int(lock.read_text())
         assert processes.parent(child) == parent.pid

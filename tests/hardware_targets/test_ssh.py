@@ -19,7 +19,7 @@ import tiny_models
 
 from hardware_targets import BadModel, DeviceAway, DeviceFailure, TargetError, UnknownPart, _link, _remote, load
 from hardware_targets._link import Link, LinkDown
-from hardware_targets._lock import device_lock
+from hardware_targets._lock import device_lock, lock_path
 from hardware_targets._package import packed, start_command
 from hardware_targets._wire import Closed, Reader, Silent, encoded
 from hardware_targets.ssh import Target
@@ -157,7 +157,7 @@ def test_a_link_that_drops_while_pushing_goes_on_where_it_was(
 
 @pytest.mark.parametrize("victim", ["agent", "measuring process"])
 def test_a_death_there_frees_the_lock(victim: str, target: Target, place: Path, bench: dict[str, Path]) -> None:
-    lock = place / "tmp" / "niwaki-local_cpu.lock"
+    lock = lock_path(place / "tmp")
     killed: list[int] = []
 
     def kill() -> None:
@@ -184,7 +184,7 @@ def test_a_death_there_frees_the_lock(victim: str, target: Target, place: Path, 
 def test_the_agent_goes_with_its_caller_and_leaves_nothing_behind(
     target: Target, place: Path, bench: dict[str, Path]
 ) -> None:
-    lock = place / "tmp" / "niwaki-local_cpu.lock"
+    lock = lock_path(place / "tmp")
     errors: list[Exception] = []
 
     def measure() -> None:

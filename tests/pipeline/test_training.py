@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ import torch
 from learning_helper import TinyNet
 from torch import nn
 
+from hardware_targets import Work
+from hardware_targets._lock import device_lock
 from pipeline.errors import Failed
 from pipeline.tasks._images import Images, augmented
 from pipeline.training import Batch, fit, in_row_order, logits_of, pays_in_bf16, schedule
@@ -202,3 +207,45 @@ def test_answers_stand_in_the_order_of_the_rows() -> None:
     found = logits_of(nn.Identity(), Sorted(), 2)
     assert found.tolist() == [[0], [1], [2], [3], [4]]
     assert in_row_order([np.array([7, 8]), np.array([9])], [np.array([2, 0]), np.array([1])]).tolist() == [8, 9, 7]
+
+
+def test_training_stands_still_while_something_is_timed_and_its_deadline_moves(tmp_path: Path) -> None:
+    images, labels = _stripes()
+    net, inside = _net(), threading.Event()
+    path, losses, while_timed = tmp_path / "lock", [], []
+    cross_entropy = _cross_entropy(net, labels)
+
+    def loss(batch: Batch) -> torch.Tensor:
+        losses.append(1)
+        return cross_entropy(batch)
+
+    def measure() -> None:
+        with device_lock(path, 5.0):
+            inside.set()
+            before = len(losses)
+            time.sleep(0.5)
+            while_timed.append(len(losses) - before)
+
+    def time_it(epoch: int, _: float) -> None:
+        if epoch == 0:
+            thread.start()
+            inside.wait()
+
+    thread, work = threading.Thread(target=measure), Work(path)
+    fit(
+        net,
+        images,
+        loss,
+        epochs=2,
+        learning_rate=0.01,
+        weight_decay=0.0,
+        seed=0,
+        on_epoch=time_it,
+        deadline=0.1,
+        clock=lambda: work.waited_s,  # nothing takes time here but waiting
+        work=work,
+    )
+    thread.join()
+    assert while_timed == [0]
+    assert len(losses) == 6
+    assert work.waited_s > 0.1

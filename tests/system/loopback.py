@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from hardware_targets._lock import lock_path
 from hardware_targets.ssh import Target
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hardware_targets"))
@@ -38,7 +39,7 @@ class Server:
         python = folder / "python"
         python.write_text(f'#!/bin/sh\nTMPDIR={folder}/tmp exec {sys.executable} "$@"\n')
         python.chmod(0o755)
-        self.lock = folder / "tmp" / "niwaki-local_cpu.lock"
+        self.lock = lock_path(folder / "tmp")
         self.write_config()
         self.start()
 
