@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -77,11 +77,6 @@ class Work:
             self.waited_s += time.monotonic() - begin
         fcntl.flock(self._machine, fcntl.LOCK_SH)
         fcntl.flock(self._turnstile, fcntl.LOCK_UN)
-
-    def __del__(self) -> None:
-        for descriptor in (self._turnstile, self._machine):
-            with suppress(OSError):
-                os.close(descriptor)
 
 
 @cache
