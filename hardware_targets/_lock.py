@@ -45,14 +45,11 @@ def device_lock(path: Path, wait_s: float) -> Iterator[None]:
 
 
 class Work:
-    """Work that disturbs what is timed, and so is done in steps between which it gives way; of one thread.
-
-    `waited_s` is how long it has waited so far, in seconds.
-    """
+    """Work that disturbs what is timed, and so is done in steps between which it gives way; of one thread."""
 
     def __init__(self, path: Path) -> None:
         self._turnstile, self._machine = _open(_turnstile(path)), _open(path)
-        self._depth, self.waited_s = 0, 0.0
+        self._depth, self._waited_s = 0, 0.0
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -68,13 +65,17 @@ class Work:
                 for descriptor in (self._turnstile, self._machine):
                     fcntl.flock(descriptor, fcntl.LOCK_UN)
 
+    def clock(self) -> float:
+        """Seconds of a clock that stands still while a step waits."""
+        return time.monotonic() - self._waited_s
+
     def _pass(self) -> None:
         try:
             fcntl.flock(self._turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             begin = time.monotonic()
             fcntl.flock(self._turnstile, fcntl.LOCK_SH)
-            self.waited_s += time.monotonic() - begin
+            self._waited_s += time.monotonic() - begin
         fcntl.flock(self._machine, fcntl.LOCK_SH)
         fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 

@@ -6,7 +6,6 @@ It knows nothing of what is learned, `loss_fn` does, nor of what it is learned f
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -52,7 +51,7 @@ def fit(
     seed: int,
     on_epoch: Callable[[int, float], None] = lambda _, __: None,
     deadline: float | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] | None = None,
     precision: Precision = "auto",
     begin: TrainingState | None = None,
     between: Between | None = None,
@@ -65,14 +64,14 @@ def fit(
     mode and may raise to stop. `deadline` is a time of `clock`. The seed decides everything, and the global random
     state is as before afterwards. Errors: Failed when the loss is not finite or the deadline is passed.
 
-    A step is one of `work` (default: this machine's) and so waits while something is timed here; such waits move the
-    deadline.
+    A step is one of `work` (default: this machine's) and so waits while something is timed here; `clock` is that of
+    `work` by default, which then stands still.
 
     `between(epochs done, take)` is called after each epoch but the last and may raise to stop; `take()` is the state
     there. Begun with it and otherwise alike, training goes on to the same bits as if it had never stopped.
     """
     work = work or machine_work()
-    optimizer, waited_s = _optimizer(module, learning_rate, weight_decay), work.waited_s
+    clock, optimizer = clock or work.clock, _optimizer(module, learning_rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)
     steps, done = epochs * batches.steps, 0 if begin is None else begin.epoch
     low = pays_in_bf16(module) if precision == "auto" else precision == "bf16"
@@ -85,7 +84,7 @@ def fit(
             module.train()
             total = 0.0
             for step, batch in enumerate(batches.epoch(generator), epoch * batches.steps):
-                if deadline is not None and clock() > deadline + work.waited_s - waited_s:
+                if deadline is not None and clock() > deadline:
                     raise Failed(f"time limit reached in epoch {epoch + 1} of {epochs}; raise it or train for less")
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * schedule(step, steps)

@@ -8,7 +8,6 @@ learning and a weight means the same at any temperature, number of classes and f
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -293,7 +292,7 @@ def _learn(
     held_out, labels = _batches(artifact, task, "validation"), task.labels("validation")
     curve = [] if begun is None else list(begun.curve)
     work = machine_work()
-    begin = time.monotonic() - work.waited_s - (curve[-1]["seconds"] if curve else 0.0)
+    begin = work.clock() - (curve[-1]["seconds"] if curve else 0.0)
 
     def loss_fn(batch: Batch) -> torch.Tensor:
         logits, projected, inner = learner(batch)
@@ -304,7 +303,7 @@ def _learn(
 
     def after(epoch: int, mean_loss: float) -> None:
         right = logits_of(artifact.module, held_out).argmax(1) == labels
-        seconds = round(time.monotonic() - work.waited_s - begin, 2)
+        seconds = round(work.clock() - begin, 2)
         row = {"epoch": epoch + 1, "loss": mean_loss, "rung_accuracy": float(right.mean()), "seconds": seconds}
         curve.append(row)
         on_epoch(row)

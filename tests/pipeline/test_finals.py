@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import fakes
 import pytest
+import small_bench
+import synthetic
 from records_helper import make_record
 
 from pipeline.config import FinalsConfig
@@ -10,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.finals import _finalist, in_full, missing_seeds
 from pipeline.record import TrialRecord
 from pipeline.spreads import spreads
+from pipeline.trial import run_trial
 from search_spaces.candidate import Candidate
 
 
@@ -47,3 +53,15 @@ def test_only_trained_students_have_finals() -> None:
     for number, said in ((0, "teacher itself"), (1, "no complete trial 1"), (2, "no complete trial 2")):
         with pytest.raises(ConfigError, match=said):
             _finalist(number, records)
+
+
+@pytest.mark.parametrize(("in_full", "end"), [(False, "failed"), (True, "complete")])
+def test_a_final_may_take_longer_than_a_trial(in_full: bool, end: str, tmp_path: Path) -> None:
+    config = synthetic.config(3, limits={"trials": 3, "trial_minutes": 1e-9})
+    workspace = synthetic.workspace(tmp_path / "mlruns", config)
+    workspace.make()
+    bench = small_bench.bench(config, workspace, fakes.ScriptedTarget())
+    bench.in_full = in_full
+    record = run_trial(0, Candidate.of({"student": "identity", "quantize.scheme": "none"}, 0), bench)
+    assert record.end == end
+    assert in_full or "limits.trial_minutes" in str(record.reason)
