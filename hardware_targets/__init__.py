@@ -25,11 +25,12 @@ from hardware_targets._lock import Work, machine_work
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._options import options_of
 from hardware_targets._parts import doctor
-from hardware_targets._plan import Tier
+from hardware_targets._plan import PROTOCOL, Tier
 from hardware_targets._roles import EnergyMeter, HardwareTarget, Runtime
 from hardware_targets.meters.calibrated import Meter as CalibratedMeter
 
 __all__ = [
+    "PROTOCOL",
     "BadModel",
     "Conditions",
     "DeviceAway",

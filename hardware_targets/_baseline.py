@@ -29,6 +29,7 @@ import numpy as np
 from hardware_targets._blocks import WIDEST
 from hardware_targets._feeds import elements, timed_rows
 from hardware_targets._measurement import Latency
+from hardware_targets._plan import PROTOCOL
 
 KEPT = 50  # sessions of a reference
 _ENOUGH = 3  # sessions before their spread is told
@@ -136,6 +137,7 @@ def reference_key(job: Mapping[str, Any]) -> str:
     """
     reference = Path(job["reference"])
     parts = [
+        PROTOCOL,
         _sha256(reference, reference.stat().st_mtime_ns),
         [elements(feed) for feed in timed_rows(Path(job["reference_feeds"]))],
         job.get("limits"),

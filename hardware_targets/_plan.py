@@ -17,6 +17,7 @@ Tier = Literal["screen", "trial", "final"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 Work = Sequence[tuple[int, int]]  # per row, how large the candidate's and the reference's input is
 
+PROTOCOL = 2  # one more where the figures of one file would differ from those of before
 SCREEN_S, TRIAL_S, FINAL_S = 3.0, 12.0, 40.0
 PROCESSES = 8  # of a final: its interval comes from their scatter, and from fewer it would be far wider
 FIRST_LOOK = 4  # processes after which a final may end, if it is precise by then
@@ -99,9 +100,13 @@ def choose_sets(work: Work, reference_ns: float, slower_ns: float, sides: int, p
 
 
 def deal(work: Work, sets: int, size: int) -> list[list[int]]:
-    """`sets` times `size` rows, evenly over their sizes, no set with the larger of each."""
+    """`sets` times `size` rows, evenly over their sizes, no set with the larger of each.
+
+    Each stands for an equal share of all rows and lies in its middle, so that few rows and many have nearly the same
+    mean; with the smallest and the largest among them, eight of 200 news items were 6 % longer than the 200.
+    """
     order = sorted(range(len(work)), key=lambda row: (work[row][1], work[row][0]))
-    places = np.linspace(0, len(order) - 1, sets * size).round().astype(int)
+    places = ((np.arange(sets * size) + 0.5) * len(order) / (sets * size)).astype(int)
     chosen = [order[place] for place in places]
     turns = [list(range(sets)), list(range(sets))[::-1]]  # to and fro, so that no set gets the larger of each row
     dealt: list[list[int]] = [[] for _ in range(sets)]

@@ -58,8 +58,8 @@ def compare(
     `clock` is wall time and `cpu_clock` the CPU time of this process, both in nanoseconds; `one_thread` says that a
     call computes on one thread and waits for nothing, so that wall time without CPU time is time given to others.
     `run_twin` is the candidate once more; `shape` is that of the process before, in a session of several; `known_ms`
-    what the reference took before, by the number of inputs. Percentiles are of single candidate calls at one input,
-    taken afterwards.
+    what the reference took before, by the number of inputs. Percentiles are of single candidate calls, the rows
+    in turn, taken afterwards.
     """
     runs = [run_candidate, run_reference, *([run_twin] if run_twin else [])]
     warm = [_warm_up(run, len(work), clock, plan) for run in runs]
@@ -84,7 +84,7 @@ def compare(
     times = rounds.times()
     record = Record(
         times,
-        jitter_ms=tuple(_jitter(run_candidate, rows[0], warm[0].call_ns, clock, plan)),
+        jitter_ms=tuple(_jitter(run_candidate, rows, warm[0].call_ns, clock, plan)),
         calls=times[0].counted.size * sides[0].passes * len(sets[0]),
         warmup_calls=warm[0].calls,
         steady=all(side.steady for side in warm),
@@ -137,11 +137,11 @@ def _timer(
     return burst
 
 
-def _jitter(run: Run, row: int, call_ns: float, clock: Clock, plan: Plan) -> list[float]:
-    """Milliseconds of single calls at one input, as many as the plan's time allows."""
+def _jitter(run: Run, rows: list[int], call_ns: float, clock: Clock, plan: Plan) -> list[float]:
+    """Milliseconds of single calls, the rows in turn, as many as the plan's time allows."""
     times = []
-    for _ in range(max(1, min(plan.jitter_calls, int(plan.jitter_s * 1e9 / call_ns)))):
+    for call in range(max(1, min(plan.jitter_calls, int(plan.jitter_s * 1e9 / call_ns)))):
         start = clock()
-        run(row)
+        run(rows[call % len(rows)])
         times.append((clock() - start) / 1e6)
     return times

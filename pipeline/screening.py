@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardware_targets import Conditions, DeviceAway, Measurement
+from hardware_targets import PROTOCOL, Conditions, DeviceAway, Measurement
 from pipeline import budget
 from pipeline.artifact import OnnxArtifact
 from pipeline.budget import unknown_quality
@@ -194,6 +194,7 @@ def device_key(candidate: Candidate, bench: Workbench, fingerprint: str | None =
     parts = [
         *({name: value for name, value in part.items() if name not in _WEIGHTS_ONLY}
           for part in (shape, candidate.section("prune"), candidate.section("quantize"))),
+        PROTOCOL,
         fingerprint or bench.target.conditions().fingerprint,
         bench.config.target.model_dump(mode="json"),
         bench.reference.sha256,

@@ -130,6 +130,33 @@ def test_sets_hold_small_and_large_inputs_alike() -> None:
     assert np.mean(means) == pytest.approx(np.mean(sizes), rel=0.03)
 
 
+@pytest.mark.parametrize("plan", [Plan(), Plan(budget_s=0.2), Plan(sets=2), Plan(set_size=1)])
+def test_few_rows_have_the_mean_size_of_all(plan: Plan) -> None:
+    """A screen works on fewer rows than a final, and both are set against the same teacher."""
+    sizes = np.sort(np.random.default_rng(1).lognormal(3.8, 0.4, 200).astype(int))  # few are long, as in real texts
+    chosen = [sizes[row] for part in choose_sets([(0, int(size)) for size in sizes], 1e6, 1e6, 2, plan) for row in part]
+    assert len(chosen) < 50
+    assert np.mean(chosen) == pytest.approx(np.mean(sizes), rel=0.04)
+
+
+def test_percentiles_are_over_inputs_of_all_sizes() -> None:
+    sizes = [1, 2, 3, 4, 5] * 4
+    device = SimulatedDevice(3, candidate_ms=0.5, reference_ms=2.0, sizes=sizes)
+    record, _ = compare(
+        device.candidate,
+        device.reference,
+        [(size, size) for size in sizes],
+        seed=0,
+        clock=device.clock,
+        cpu_clock=device.cpu_clock,
+        one_thread=True,
+        plan=SHORT,
+    )
+    latency = figures(record)
+    assert latency.p90_ms is not None and latency.p90_ms > 0.5 * 4  # of the largest, 2.5 ms; not of one fixed input
+    assert latency.p90_ms > latency.median_ms
+
+
 def test_the_inputs_follow_from_the_reference_alone() -> None:
     work = [(row * 7 % 5, row) for row in range(200)]
     assert choose_sets(work, 2e6, 2e6, 2, Plan()) == choose_sets(
