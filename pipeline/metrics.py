@@ -49,9 +49,9 @@ _TABLE = (
         3,
         "median latency at batch 1: ratio to the teacher x the study's frozen teacher latency",
     ),
-    Metric("latency_p90_ms", "ms", "minimize", 3, "90th percentile of single calls at one fixed input"),
-    Metric("latency_p95_ms", "ms", "minimize", 3, "95th percentile of single calls at one fixed input"),
-    Metric("latency_p99_ms", "ms", "minimize", 3, "99th percentile of single calls at one fixed input"),
+    Metric("latency_p90_ms", "ms", "minimize", 3, "90th percentile of single calls, the timed rows in turn"),
+    Metric("latency_p95_ms", "ms", "minimize", 3, "95th percentile of single calls, the timed rows in turn"),
+    Metric("latency_p99_ms", "ms", "minimize", 3, "99th percentile of single calls, the timed rows in turn"),
     Metric("latency_ratio", "", "minimize", 3, "time relative to the teacher, from interleaved blocks"),
     Metric("speedup", "x", "maximize", 3, "teacher's time over this model's, from interleaved blocks"),
     Metric(
