@@ -47,9 +47,10 @@ class Latency(_Value):
     """Time of one inference at `batch_size`, and its ratio to a reference that was timed in turn with it.
 
     `median_ms` and `reference_median_ms` are of the undisturbed blocks (`_protocol` says which these are), and
-    `undisturbed_share` tells how many of the blocks they were, on the side with fewer. Percentiles are of single calls
-    at one fixed input and None below the number of calls that they need. `ratio` is candidate / reference with its 95 %
-    interval; `ratio_samples` are the plain ratios of all blocks in each eighth of the session, disturbed ones included.
+    `undisturbed_share` tells how many of the blocks they were, on the side with fewer. Percentiles are of single calls,
+    the timed rows in turn, and None below the number of calls that they need. `ratio` is candidate / reference with its
+    95 % interval; `ratio_samples` are the plain ratios of all blocks in each eighth of the session, disturbed ones
+    included.
     `cpu_seconds` is per inference, over all threads, and None where a recorded figure does not tell it. `blocks`,
     `calls` and `interrupted_blocks` are the candidate's; a block is interrupted when others had the processor
     meanwhile.

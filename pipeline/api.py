@@ -208,29 +208,35 @@ def finals(
     root: Path = ROOT,
     seeds: int | None = None,
     epochs: int | None = None,
+    hours: float | None = None,
     progress: Callable[[int, float | None], Any] | None = None,
 ) -> dict[str, Any]:
-    """Distil trials in full (every training row, `finals.epochs`), once per seed; each becomes a trial of its own."""
+    """Distil trials in full (every training row, `finals.epochs`), once per seed; each becomes a trial of its own.
+
+    Without numbers it is the students of the front and their near ties (`pipeline.finalists`).
+    """
     from pipeline.finals import run_finals
-    from pipeline.findings import config_of
+    from pipeline.findings import config_of, finalists_of
     from pipeline.progress import Quiet
     from pipeline.record import read_records
-    from pipeline.spreads import spreads
+    from pipeline.spreads import spread_text, spreads
 
     workspace = existing(root, name)
     config = config_of(workspace)
-    changes = {key: value for key, value in (("seeds", seeds), ("epochs", epochs)) if value is not None}
+    given = {"seeds": seeds, "epochs": epochs, "hours": hours}
+    changes = {key: value for key, value in given.items() if value is not None}
     config = config.model_copy(update={"finals": config.finals.model_copy(update=changes)})
-    watcher = progress(config.finals.seeds * len(numbers), None) if progress else Quiet()
+    numbers = numbers or finalists_of(workspace, config)
+    watcher = progress(config.finals.seeds * len(numbers), config.finals.hours) if progress else Quiet()
     try:
         made = run_finals(config, workspace, numbers, watcher)
     finally:
         watcher.close()
     quality = config.task.metric
     sentences = [
-        f"trial {number} in full: {quality} {text(quality, mean)}, standard deviation {spread:.4f} over trials "
-        f"{', '.join(map(str, found))}"
-        for number, (found, mean, spread) in spreads(read_records(workspace.folder), quality).items()
+        f"trial {number} in full: {quality} {text(quality, found[1])}{spread_text(found)}, "
+        f"trial{'s' if len(found[0]) > 1 else ''} {', '.join(map(str, found[0]))}"
+        for number, found in spreads(read_records(workspace.folder), quality).items()
         if number in numbers
     ]
     sentences += [

@@ -147,16 +147,20 @@ def rerun(
 @app.command()
 def finals(
     name: Name,
-    numbers: Annotated[list[int], typer.Argument(metavar="TRIAL...", help="Trials of the search.")],
+    numbers: Annotated[
+        list[int] | None, typer.Argument(metavar="TRIAL...", help="Default: the front's students and their near ties.")
+    ] = None,
     root: Root = ROOT,
     seeds: Annotated[int | None, typer.Option(help="finals.seeds")] = None,
     epochs: Annotated[int | None, typer.Option(help="finals.epochs")] = None,
+    hours: Annotated[float | None, typer.Option(help="finals.hours")] = None,
     as_json: Json = False,
 ) -> None:
     """Distil trials in full, with several seeds; the same command goes on where it was stopped."""
     from pipeline import api
 
-    found = api.finals(name, numbers, root=root, seeds=seeds, epochs=epochs, progress=_progress(as_json))
+    wanted = {"seeds": seeds, "epochs": epochs, "hours": hours}
+    found = api.finals(name, numbers or [], root=root, **wanted, progress=_progress(as_json))
     _print(found, as_json, lambda: _lines(found["sentences"]))
 
 

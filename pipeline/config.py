@@ -217,6 +217,7 @@ class FinalsConfig(_Strict):
 
     seeds: int = Field(3, ge=1, le=20)
     epochs: int | None = Field(None, ge=1)  # None: as many as the trial had
+    hours: float | None = Field(None, gt=0)  # spent on finals, over all runs; None: as long as they take
 
 
 class CarbonConfig(_Strict):

@@ -41,6 +41,7 @@ def run_finals(
 ) -> list[TrialRecord]:
     """Distil these trials in full, `config.finals.seeds` times each; those that are done already are left alone.
 
+    The first seed of all comes before the second of any; none begins once `config.finals.hours` are spent on finals.
     Killed and started again, it goes on with what is missing. Errors: ConfigError for a trial that cannot be one.
     """
     preflight(config, workspace)
@@ -55,9 +56,13 @@ def run_finals(
         tracker = Tracker(workspace, config, progress.say)
         stack.enter_context(tracker.running())
         stores = Stores(config, workspace, bench.space.trained(), study, records, ledger, tracker, progress)
-        todo = [(record, seed) for record in chosen for seed in missing_seeds(record, records, config.finals)]
         away = 0
-        for record, seed in todo:
+        for record, seed in in_turn(chosen, records, config.finals):
+            if config.finals.hours is not None and (spent := hours_spent(records)) >= config.finals.hours:
+                progress.say(
+                    f"{spent:.2f} hours are spent on finals (finals.hours); with more the same command goes on"
+                )
+                break
             candidate = in_full(record.candidate, config.finals, seed)
             start = ancestor.again(record, workspace.folder, progress.say)
             run = partial(_final, candidate=candidate, of=record.number, bench=bench, step=progress.step, start=start)
@@ -88,6 +93,19 @@ def in_full(candidate: Candidate, finals: FinalsConfig, seed: int) -> Candidate:
     if finals.epochs is not None:
         flat["distill.epochs"] = finals.epochs
     return Candidate.of(flat, seed)
+
+
+def in_turn(
+    chosen: Sequence[TrialRecord], records: Sequence[TrialRecord], finals: FinalsConfig
+) -> list[tuple[TrialRecord, int]]:
+    """Finalists and the seeds that they lack, seed by seed."""
+    todo = [(record, seed) for record in chosen for seed in missing_seeds(record, records, finals)]
+    return sorted(todo, key=lambda item: item[1] - item[0].candidate.seed)
+
+
+def hours_spent(records: Sequence[TrialRecord]) -> float:
+    """What finals have taken so far, ended well or not."""
+    return sum(sum(record.seconds.values()) for record in records if record.final_of is not None) / 3600
 
 
 def missing_seeds(record: TrialRecord, records: Sequence[TrialRecord], finals: FinalsConfig) -> list[int]:

@@ -11,12 +11,14 @@ import numpy as np
 
 from pipeline.config import SearchConfig
 from pipeline.config_file import parse_config
+from pipeline.errors import ConfigError
+from pipeline.finalists import finalists
 from pipeline.footprint import footprint, trial_sentences
 from pipeline.pareto import front
 from pipeline.record import TrialRecord, read_json, read_records, write_json
 from pipeline.report import FrontReport, write_report
 from pipeline.statistics import tell_apart
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, root_flag
 
 MODEL_FILES = ("model.onnx", "student.safetensors", "float32.onnx", "untrained.onnx")
 
@@ -107,6 +109,24 @@ def ties(
                 found[a].append(b)
                 found[b].append(a)
     return {number: tuple(others) for number, others in found.items()}
+
+
+def finalists_of(workspace: Workspace, config: SearchConfig) -> list[int]:
+    """The students of this search that deserve to be distilled in full. Errors: ConfigError where there is none."""
+    labels = _answers(workspace.folder / "teacher" / "validation_labels.npy")
+
+    def same_quality(a: TrialRecord, b: TrialRecord) -> bool:
+        answers = [_answers(workspace.trial(record.number) / "predictions.npy") for record in (a, b)]
+        known = labels is not None and all(given is not None for given in answers)
+        return known and not tell_apart(config.task.metric, labels, *answers)
+
+    found = finalists(read_records(workspace.folder), config.objectives, same_quality)
+    if not found:
+        raise ConfigError(
+            f"search {config.name!r} has no student on its front, so none can be distilled in full; "
+            f"let it run on first: niwaki search FILE{root_flag(workspace.root)}"
+        )
+    return found
 
 
 def _answers(path: Path) -> Any:

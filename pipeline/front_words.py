@@ -30,9 +30,11 @@ def footer(report: Any, root: Path) -> list[str]:
                 ratio = record.metrics["speedup"] / best.metrics["speedup"]
                 lines.append(f"  trial {record.number} is {ratio:.2f}x as fast as that")
     for number, (finals, mean, spread) in spreads(report.records, report.quality).items():
+        one = len(finals) == 1
         lines.append(
-            f"trial {number} in full, {len(finals)} seeds (trials {', '.join(map(str, finals))}): {report.quality} "
-            f"{text(report.quality, mean)}, standard deviation {spread:.4f}"
+            f"trial {number} in full, {len(finals)} seed{'' if one else 's'} (trial{'' if one else 's'} "
+            f"{', '.join(map(str, finals))}): {report.quality} {text(report.quality, mean)}"
+            + ("" if spread is None else f", standard deviation {spread:.4f}")
         )
     if left := [record.number for record in report.records if record.end == "stopped" and record.counts]:
         named = ", ".join(map(str, left[:SHOWN])) + (" ..." if len(left) > SHOWN else "")

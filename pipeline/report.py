@@ -17,12 +17,14 @@ from pipeline.arrays import fresh
 from pipeline.energy_words import MARKS, energy_sentence
 from pipeline.metrics import METRICS, text
 from pipeline.record import TrialRecord, write_json
+from pipeline.spreads import in_full, spread_text, spreads
 from pipeline.statistics import wilson
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
+IN_FULL = "in full"  # mean and standard deviation over the finals that a trial has, or is one of
 ALIKE = "≈"  # beside a trial: those that a paired test cannot tell from it
 
 
@@ -81,6 +83,8 @@ def footnotes(report: FrontReport) -> list[str]:
     notes += _unreliable(report)
     if any(report.indistinguishable.get(number) for number in report.front_numbers):
         notes.append(f"{ALIKE}: front trials whose {report.quality} a paired test cannot tell from this one's.")
+    if any(_in_full_cells(report)):
+        notes.append(f"{IN_FULL}: mean, standard deviation and number of the finals; one seed's figure can be luck.")
     if report.test is not None:
         notes.append(f"test: {report.test['rows']} rows, scored once, {report.test['created'][:10]}; it chose nothing.")
     return notes
@@ -113,6 +117,7 @@ def columns(report: FrontReport) -> list[tuple[str, list[str]]]:
         ("student", ["-", *(record.candidate.student for record in front)]),
         ("scheme", ["none", *(record.precision for record in front)]),
         (report.quality, [_quality(report.quality, found, spans) for _, found, spans in values]),
+        (IN_FULL, ["", *_in_full_cells(report)]),
         ("of teacher", [_share(found.get(report.quality), teacher.get(report.quality)) for found in figures]),
         ("p50", [text("latency_p50_ms", found.get("latency_p50_ms")) for found in figures]),
         ("speedup", [_speedup(found, spans) for _, found, spans in values]),
@@ -122,7 +127,7 @@ def columns(report: FrontReport) -> list[tuple[str, list[str]]]:
     ]
     if report.test is not None:
         table.append(("test", _test_cells(report, report.test)))
-    return [(head, cells) for head, cells in table if head not in ("energy", ALIKE) or {*cells} - {"", "-"}]
+    return [(head, cells) for head, cells in table if head not in ("energy", ALIKE, IN_FULL) or {*cells} - {"", "-"}]
 
 
 def table(report: FrontReport) -> Table:
@@ -184,7 +189,9 @@ def to_csv(report: FrontReport) -> str:
         figures = _flat(record.metrics, record.intervals)
         kind = {"energy_kind": record.energy_kind or "", "energy_boundary": report.energy_boundary or ""}
         tied = {"indistinguishable": " ".join(map(str, report.indistinguishable.get(record.number, ())))}
-        rows.append({"trial": record.number, **figures, **kind, **tied, **record.candidate.flat()})
+        whole = _in_full_json(report, record)
+        finals = {} if whole is None else {"in_full_mean": whole["mean"], "in_full_sd": whole["sd"]}
+        rows.append({"trial": record.number, **figures, **finals, **kind, **tied, **record.candidate.flat()})
     names = list(dict.fromkeys(name for row in reversed(rows) for name in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
@@ -253,6 +260,17 @@ def _energy(metrics: Mapping[str, float], kind: str | None) -> str:
     return "-" if value is None else f"{text('energy_mj', value)} ({MARKS.get(kind or '', '?')})"
 
 
+def _in_full_cells(report: FrontReport) -> list[str]:
+    found = spreads(report.records, report.quality)
+    cells = [in_full(record, found) for record in report.front]
+    return ["" if cell is None else f"{text(report.quality, cell[1])}{spread_text(cell)}" for cell in cells]
+
+
+def _in_full_json(report: FrontReport, record: TrialRecord) -> dict[str, Any] | None:
+    found = in_full(record, spreads(report.records, report.quality))
+    return None if found is None else {"trials": found[0], "mean": found[1], "sd": found[2]}
+
+
 def _share(value: float | None, whole: float | None) -> str:
     return "-" if value is None or not whole else f"{100 * value / whole:.1f} %"
 
@@ -278,6 +296,8 @@ def _front_json(report: FrontReport, record: TrialRecord) -> dict[str, Any]:
         "intervals": {name: list(pair) for name, pair in record.intervals.items()},
         "energy_kind": record.energy_kind,
         "sha256": (record.artifact or {}).get("sha256"),
+        "final_of": record.final_of,
+        "in_full": _in_full_json(report, record),
         "indistinguishable": list(report.indistinguishable.get(record.number, ())),
     }
 

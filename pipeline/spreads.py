@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 from pipeline.record import TrialRecord
 
+Spread = tuple[list[int], float, float | None]  # numbers of the finals, mean, standard deviation: None of one alone
 
-def spreads(records: Sequence[TrialRecord], metric: str) -> dict[int, tuple[list[int], float, float]]:
-    """By finalist: its finals' numbers, and mean and standard deviation of a metric over them (0 for one alone)."""
+
+def in_full(record: TrialRecord, found: Mapping[int, Spread]) -> Spread | None:
+    """What the finals came to that this trial has, or is one of."""
+    return found.get(record.number if record.final_of is None else record.final_of)
+
+
+def spread_text(found: Spread) -> str:
+    """` ±0.0138 (3)`: the standard deviation, where there is one, and how many finals stand behind it."""
+    finals, _, deviation = found
+    return f"{'' if deviation is None else f' ±{deviation:.4f}'} ({len(finals)})"
+
+
+def spreads(records: Sequence[TrialRecord], metric: str) -> dict[int, Spread]:
+    """By finalist: its finals' numbers, and mean and standard deviation of a metric over them (None of one alone)."""
     found: dict[int, list[TrialRecord]] = {}
     for record in records:
         if record.final_of is not None and record.end == "complete" and metric in record.metrics:
@@ -18,7 +31,7 @@ def spreads(records: Sequence[TrialRecord], metric: str) -> dict[int, tuple[list
         number: (
             [record.number for record in finals],
             fmean(record.metrics[metric] for record in finals),
-            stdev(record.metrics[metric] for record in finals) if len(finals) > 1 else 0.0,
+            stdev(record.metrics[metric] for record in finals) if len(finals) > 1 else None,
         )
         for number, finals in found.items()
     }

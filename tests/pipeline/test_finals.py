@@ -12,9 +12,9 @@ from records_helper import make_record
 
 from pipeline.config import FinalsConfig
 from pipeline.errors import ConfigError
-from pipeline.finals import _finalist, in_full, missing_seeds
+from pipeline.finals import _finalist, hours_spent, in_full, in_turn, missing_seeds
 from pipeline.record import TrialRecord
-from pipeline.spreads import spreads
+from pipeline.spreads import spread_text, spreads
 from pipeline.trial import run_trial
 from search_spaces.candidate import Candidate
 
@@ -41,11 +41,27 @@ def test_what_is_done_is_not_done_again() -> None:
     assert missing_seeds(trial, [*records, waiting], FinalsConfig(seeds=2)) == []
 
 
+def test_the_first_seed_of_all_comes_before_the_second_of_any() -> None:
+    trials = [make_record(4), make_record(7)]
+    done = final(8, 4, trials[0].candidate.seed + 1000, 0.9)
+    order = in_turn(trials, [*trials, done], FinalsConfig(seeds=3))
+    assert [(record.number, seed - record.candidate.seed) for record, seed in order] == [
+        (7, 1000), (4, 2000), (7, 2000), (4, 3000), (7, 3000),
+    ]  # fmt: skip
+
+
+def test_hours_are_those_of_finals_however_they_ended() -> None:
+    trial = make_record(4).with_(seconds={"distill": 9999.0})
+    ended = [final(8, 4, 1, 0.9), final(9, 4, 2, 0.9, end="failed")]
+    assert hours_spent([trial, *(one.with_(seconds={"distill": 1700.0, "measure": 100.0}) for one in ended)]) == 1.0
+
+
 def test_mean_and_spread_by_finalist() -> None:
     records = [make_record(4, 0.5), final(8, 4, 1, 0.90), final(9, 4, 2, 0.92), final(10, 3, 1, 0.7)]
     found = spreads(records, "accuracy")
     assert found[4] == ([8, 9], pytest.approx(0.91), pytest.approx(0.02 / 2**0.5))
-    assert found[3] == ([10], 0.7, 0.0)
+    assert found[3] == ([10], 0.7, None)  # one alone has no spread, which is not 0
+    assert spread_text(found[4]) == " ±0.0141 (2)" and spread_text(found[3]) == " (1)"
 
 
 def test_only_trained_students_have_finals() -> None:

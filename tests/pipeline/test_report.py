@@ -32,6 +32,7 @@ from pipeline.report import (
 from pipeline.report_page import page, parallel, scatter, write_page
 from pipeline.report_plot import _name, picture, staircase
 from pipeline.report_trials import trials_table
+from search_spaces.candidate import Candidate
 
 SEALED = {
     "created": "2026-11-24T08:00:00+00:00",
@@ -78,6 +79,23 @@ def test_table_has_the_teacher_first_then_the_front_by_latency() -> None:
     assert found["size"] == ["40 MB", "0.25 MB", "1 MB"]
     assert found["≈"] == ["", "2", "1"]
     assert "test" not in found
+
+
+def test_finals_stand_beside_the_trial_and_beside_each_other() -> None:
+    finals = [make_record(6, 0.91, 4.9), make_record(7, 0.89, 4.9)]
+    finals = [one.with_(final_of=2, candidate=Candidate(one.candidate.values, 1000 + one.number)) for one in finals]
+    report = _small()
+    whole = make_report([*report.records, *finals])
+    found = dict(columns(whole))
+    by_trial = dict(zip(found["trial"], found["in full"], strict=True))
+    assert by_trial["1"] == "" and by_trial["6"] == "0.9000 ±0.0141 (2)"  # 6 is on the front by luck; its row says so
+    assert "in full" not in dict(columns(report))
+    assert any(note.startswith("in full: mean") for note in footnotes(whole))
+    row = next(row for row in to_json(whole)["front"] if row["number"] == 6)
+    assert row["final_of"] == 2 and row["in_full"] == {
+        "trials": [6, 7], "mean": pytest.approx(0.9), "sd": pytest.approx(0.02 / 2**0.5)
+    }  # fmt: skip
+    assert next(csv.DictReader(io.StringIO(to_csv(whole))))["in_full_mean"] == ""
 
 
 def test_columns_without_a_figure_are_left_out_and_the_sentence_says_why() -> None:
