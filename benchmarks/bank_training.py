@@ -43,7 +43,7 @@ def untimed(config: SearchConfig, workspace: Workspace, say: Say) -> Workbench:
     teacher = workbench.prepare_teacher(config, workspace, task, say)
     path = workspace.folder / "untimed" / "teacher.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
-    targets = teacher_targets(teacher, task, workspace.cache, progress=say)
+    targets = teacher_targets(teacher, task, workspace.cache, states_gb=config.limits.states_gb, progress=say)
     labels = task.labels("validation")
     return Workbench(
         config=config,

@@ -106,7 +106,7 @@ def prepared(file: str, root: Path) -> Any:
     return SimpleNamespace(
         task=task,
         teacher=teacher,
-        targets=teacher_targets(teacher, task, workspace.cache),
+        targets=teacher_targets(teacher, task, workspace.cache, states_gb=config.limits.states_gb),
         families=workbench.prepare_families(space, teacher.module.model.config),
         input=given,
         importance=lambda: stored_importance(teacher, task, workspace.cache),

@@ -3,9 +3,10 @@
     .venv/bin/python benchmarks/training_speed.py examples/sst2.yaml --out benchmarks/results/training_speed_sst2.json
 
 Variants, each the product's own `distill` with one part replaced: batches of rows of any length (no buckets), float32
-(no bfloat16), AdamW as a loop over tensors (not fused), and the teacher asked in every step (answers not cached). All
-of them take turns in random order; figures are processor seconds relative to the whole in the same round: median and
-range over the rounds. The first round, in which what is made once is made, does not count.
+(no bfloat16), AdamW as a loop over tensors (not fused), and the teacher asked in every step (answers not cached). The
+last two are a student that learns from hidden states as well, read from the disk or computed beside it. All of them
+take turns in random order; figures are processor seconds relative to the whole (or to the states read) in the same
+round: median and range over the rounds. The first round, in which what is made once is made, does not count.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,6 +32,7 @@ from pipeline.stages import distill as distilling
 from pipeline.tasks import _buckets
 
 Variant = Callable[[Any], Any]
+Settings = dict[str, Any]
 
 
 @contextmanager
@@ -63,33 +66,45 @@ def asked_every_step(bench: Any) -> Any:
     return patch.object(distilling, "Loss", Asking)
 
 
-VARIANTS: dict[str, Variant] = {
-    "all of it": whole,
-    "batches of any lengths": no_buckets,
-    "float32": no_bfloat16,
-    "AdamW not fused": not_fused,
-    "the teacher asked in every step": asked_every_step,
+def states_beside(bench: Any) -> Any:
+    return patch.object(bench, "targets", replace(bench.targets, states=None))
+
+
+HIDDEN: Settings = {"distill.hidden_weight": 0.5, "distill.hidden_of": "last"}
+# name -> what it is set against, how the student learns, what is taken away
+VARIANTS: dict[str, tuple[str, Settings, Variant]] = {
+    "all of it": ("all of it", {}, whole),
+    "batches of any lengths": ("all of it", {}, no_buckets),
+    "float32": ("all of it", {}, no_bfloat16),
+    "AdamW not fused": ("all of it", {}, not_fused),
+    "the teacher asked in every step": ("all of it", {}, asked_every_step),
+    "hidden states read": ("hidden states read", HIDDEN, whole),
+    "hidden states computed beside": ("hidden states read", HIDDEN, states_beside),
 }
 
 
-def cpu_seconds(bench: Any, variant: Variant, rows: float, layers: int) -> float:
+def cpu_seconds(bench: Any, settings: Settings, variant: Variant, rows: float, layers: int) -> float:
     """Of one epoch over a share of the training rows."""
-    one = candidate(bench, {"bert.layers": layers, "distill.epochs": 1}, 0)
+    one = candidate(bench, {"bert.layers": layers, "distill.epochs": 1, **settings}, 0)
     student = build(one, bench)
     with variant(bench):
         begin = time.process_time()
-        distilling.distill(student, bench.task, bench.targets, one.section("distill"), seed=0, rows=rows)
+        distilling.distill(
+            student, bench.task, bench.targets, one.section("distill"), seed=0, rows=rows, teacher=bench.inner_teacher
+        )
         return time.process_time() - begin
 
 
 def table(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """Per variant the processor time relative to the whole of the same round: median, least, most."""
+    """Per variant the processor time relative to what it is set against, same round: median, least, most."""
     found = []
     for name, spent in seconds.items():
-        ratios = [own / base for own, base in zip(spent, seconds["all of it"], strict=True)]
+        base = VARIANTS[name][0]
+        ratios = [own / whole for own, whole in zip(spent, seconds[base], strict=True)]
         found.append(
             {
                 "variant": name,
+                "against": base,
                 "times": round(median(ratios), 3),
                 "range": [round(min(ratios), 3), round(max(ratios), 3)],
             }
@@ -110,7 +125,7 @@ def main(given: list[str] | None = None) -> None:
     chance, seconds = random.Random(0), {name: list[float]() for name in VARIANTS}
     for turn in range(arguments.rounds + 1):
         for name in chance.sample(list(VARIANTS), len(VARIANTS)):
-            spent = cpu_seconds(bench, VARIANTS[name], arguments.rows, arguments.layers)
+            spent = cpu_seconds(bench, *VARIANTS[name][1:], arguments.rows, arguments.layers)
             if turn:
                 seconds[name].append(spent)
     lines = table(seconds)

@@ -42,15 +42,21 @@ def stored_array(
         if known.shape == shape and known.dtype == np.dtype(dtype):
             return known
     with fresh(path) as beside:
-        array = np.lib.format.open_memmap(beside, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        # A map over a hole in the file would kill the process, without a word, where the disk has no room to fill it.
-        if hasattr(os, "posix_fallocate"):
-            with beside.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, beside.stat().st_size)
+        array = roomy(beside, shape, dtype)
         fill(array)
         array.flush()
         del array
     return mapped(path)
+
+
+def roomy(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> np.memmap:
+    """A new array at `path` to write into, with its room on the disk taken. Errors: OSError where there is none."""
+    array: np.memmap = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    # A map over a hole in the file would kill the process, without a word, where the disk has no room to fill it.
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def mapped(path: Path) -> np.ndarray:

@@ -190,6 +190,7 @@ class LimitsConfig(_Strict):
     hours: float | None = Field(None, gt=0)
     max_kwh: float | None = Field(None, gt=0)  # of the search's own energy, as `pipeline.own_energy` models it
     trial_minutes: float = Field(30.0, gt=0)
+    states_gb: float = Field(4.0, ge=0)  # disk for the teacher's hidden states, of all searches; 0: none are kept
 
 
 class TrialsConfig(_Strict):

@@ -16,6 +16,7 @@ from pipeline.arrays import fresh, mapped
 from pipeline.errors import ConfigError
 from pipeline.tasks import Task
 from pipeline.teacher import Teacher
+from pipeline.teacher_states import TeacherStates
 from pipeline.training import Batch, in_row_order
 
 PLAIN, MIRRORED = "plain", "mirrored"
@@ -27,6 +28,7 @@ class TeacherTargets:
 
     views: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray | None]]  # (split, view) -> logits, features
     extra: tuple[str, ...] = ()  # rows without labels, numbered behind those of train in this order
+    states: TeacherStates | None = None  # hidden states, of layers as they are asked for
 
     def learned_logits(self) -> np.ndarray:
         """float32 [N + E, K], of train and of the rows behind it."""
@@ -54,13 +56,18 @@ class TeacherTargets:
 
 
 def teacher_targets(
-    teacher: Teacher, task: Task, cache: Path, *, progress: Callable[[str], None] = lambda _: None
+    teacher: Teacher,
+    task: Task,
+    cache: Path,
+    *,
+    states_gb: float = 0.0,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> TeacherTargets:
     """Answers on train and validation, and on mirrored train where the task's augmentations mirror.
 
     Also on the rows without labels that the task brings. Kept below `cache` under the hash of teacher, data and
-    preprocessing. `progress` is told one line per computed view. Errors: ConfigError when the teacher's answers are
-    not finite.
+    preprocessing; `states_gb` is what hidden states may take there. `progress` is told one line per computed view.
+    Errors: ConfigError when the teacher's answers are not finite.
     """
     wanted = [("train", PLAIN), ("validation", PLAIN)]
     if "flip_shift" in task.augmentations:
@@ -78,7 +85,9 @@ def teacher_targets(
             _compute(teacher, task, split, view, folder)
         features = folder / "features.npy"
         views[split, view] = (mapped(folder / "logits.npy"), mapped(features) if features.exists() else None)
-    return TeacherTargets(views, tuple(extra))
+    told = (teacher.sha256, task.fingerprint)
+    states = TeacherStates(cache / "states", states_gb * 1e9, told, progress) if states_gb else None
+    return TeacherTargets(views, tuple(extra), states)
 
 
 def _compute(teacher: Teacher, task: Task, split: str, view: str, folder: Path) -> None:

@@ -233,7 +233,7 @@ def prepare(
     tell(teacher.notes, say)
     families = prepare_families(space, teacher.module.model.config)
     step("computing the teacher's answers once")
-    targets = teacher_targets(teacher, task, workspace.cache, progress=step)
+    targets = teacher_targets(teacher, task, workspace.cache, states_gb=config.limits.states_gb, progress=step)
     labels = task.labels("validation")
     if reason := better_than_chance(labels, targets.logits("validation").argmax(1), task.metric):
         raise ConfigError(f"the teacher is of no use as one: {reason}; train it longer, or check `task.labels`")

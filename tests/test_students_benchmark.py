@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_what_a_measure_bought_is_told_against_the_whole(file: Path) -> None:
     training_speed.main([str(file), *common, "--out", str(out)])
     lines = {line["variant"]: line for line in json.loads(out.read_text())["table"]}
     assert list(lines) == list(training_speed.VARIANTS)
-    assert lines["all of it"]["times"] == 1 and lines["all of it"]["range"] == [1, 1]
+    assert all(lines[line["against"]]["range"] == [1, 1] for line in lines.values())
     assert all(line["range"][0] <= line["times"] <= line["range"][1] for line in lines.values())
 
 
@@ -97,10 +98,13 @@ def test_each_variant_takes_one_thing_away(file: Path) -> None:
     bench = students.prepared(str(file), file.parent / "mlruns")
     asked = []
     bench.teacher.module.register_forward_pre_hook(lambda *_: asked.append(1))
-    training_speed.cpu_seconds(bench, training_speed.whole, 1.0, 1)
+    training_speed.cpu_seconds(bench, {}, training_speed.whole, 1.0, 1)
     assert not asked
-    training_speed.cpu_seconds(bench, training_speed.asked_every_step, 1.0, 1)
+    training_speed.cpu_seconds(bench, {}, training_speed.asked_every_step, 1.0, 1)
     assert asked
+    assert _states_asked(bench, training_speed.whole) > 0  # the first time they are computed
+    again, beside = (_states_asked(bench, variant) for variant in (training_speed.whole, training_speed.states_beside))
+    assert again < beside  # what is left of the first is the scale of the term
     with training_speed.not_fused(bench):
         module = torch.nn.Linear(2, 2)
         assert not training._optimizer(module, 0.1, 0.0).defaults["fused"]
@@ -108,8 +112,22 @@ def test_each_variant_takes_one_thing_away(file: Path) -> None:
     with training_speed.no_bfloat16(bench):
         assert not training.pays_in_bf16(torch.nn.Linear(512, 512))
     view = bench.task.view(students.build(students.candidate(bench, {"bert.layers": 1}, 0), bench).shape)
-    padding = {name: _padding(bench, view, variant) for name, variant in training_speed.VARIANTS.items()}
+    padding = {name: _padding(bench, view, variant) for name, (_, _, variant) in training_speed.VARIANTS.items()}
     assert padding["batches of any lengths"] > padding["all of it"]
+
+
+def _states_asked(bench: Any, variant: Any) -> int:
+    """How often the teacher's hidden states are computed in an epoch of a student that learns from them."""
+    inner, asked = bench.inner_teacher(), []
+    states = inner.states
+
+    def counted(*inputs: Any) -> Any:
+        asked.append(1)
+        return states(*inputs)
+
+    with patch.object(inner, "states", counted):
+        training_speed.cpu_seconds(bench, training_speed.HIDDEN, variant, 1.0, 1)
+    return len(asked)
 
 
 def _padding(bench: Any, view: Any, variant: Any) -> float:

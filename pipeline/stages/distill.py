@@ -285,7 +285,7 @@ def _learn(
     loss = Loss(task, targets, settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        guide = _guide(artifact, task, settings, teacher)
+        guide = _guide(artifact, task, settings, teacher, targets)
         learner = _Learner(artifact.module, len(loss.hidden.alive) if loss.hidden else None, guide)
     # TinyBERT's two stages: what is inside first, the answers after it
     first = round(float(settings.get("first_stage", 0.0)) * epochs) if guide is not None else 0
@@ -326,15 +326,23 @@ def _learn(
 
 
 def _guide(
-    artifact: TorchArtifact, task: Task, settings: Mapping[str, Scalar], teacher: Callable[[], nn.Module] | None
+    artifact: TorchArtifact,
+    task: Task,
+    settings: Mapping[str, Scalar],
+    teacher: Callable[[], nn.Module] | None,
+    targets: TeacherTargets,
 ) -> Guide | None:
     shares = Shares.of(settings)
     if not shares.any:
         return None
     if teacher is None or "taken" not in artifact.shape:
         raise Refused("hidden states, attention and relations are taught to encoders of texts only; set them to 0")
-    shown = _batches(artifact, task, "train").epoch(torch.Generator().manual_seed(0))
-    return Guide(artifact.module, teacher(), artifact.shape["taken"], shares, islice(shown, SCALE_BATCHES))
+    taken, train = artifact.shape["taken"], _batches(artifact, task, "train")
+    shown = islice(train.epoch(torch.Generator().manual_seed(0)), SCALE_BATCHES)
+    layers, held = shares.held_layers(taken, len(teacher().layers) - 1), None
+    if layers and targets.states is not None:
+        held = targets.states.of(teacher, train, task.preprocessing(task.view(artifact.shape)), layers)
+    return Guide(artifact.module, teacher(), taken, shares, shown, held)
 
 
 def _batches(artifact: TorchArtifact, task: Task, split: str, augment: str = "none", rows: float = 1.0) -> Batches:

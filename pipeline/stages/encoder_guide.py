@@ -1,7 +1,7 @@
 """What a student of texts is shown of its teacher's inside, batch by batch: the losses of known recipes as one module.
 
-The teacher runs beside the student (its states of all batches would not fit on a disk), in the same module as its
-students, so that layers, heads and states bear the same names.
+Hidden states come from the disk where they are held (`pipeline.teacher_states`). Else the teacher runs beside the
+student, in the same module as its students, so that layers, heads and states bear the same names.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.stages import encoder_terms as terms
+from pipeline.teacher_states import EMBEDDED, Held, Layer
 from pipeline.training import Batch
 
 Scalar = bool | int | float | str
@@ -42,6 +43,12 @@ class Shares:
     def any(self) -> bool:
         return self.hidden + self.attention + self.relation > 0
 
+    def held_layers(self, taken: Sequence[int], last: int) -> list[Layer]:
+        """The layers whose hidden states are all that is wanted of a teacher whose last is `last`; else none."""
+        if self.attention + self.relation > 0:
+            return []
+        return [EMBEDDED, *taken] if self.hidden_of == "all" else [last]
+
 
 class Guide(nn.Module):
     """Callable on the student's states and the batch; gives the weighted sum of the inner terms, each 1 at the start.
@@ -50,10 +57,16 @@ class Guide(nn.Module):
     """
 
     def __init__(
-        self, student: nn.Module, teacher: nn.Module, taken: Sequence[int], shares: Shares, batches: Iterable[Batch]
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        taken: Sequence[int],
+        shares: Shares,
+        batches: Iterable[Batch],
+        held: Held | None = None,
     ) -> None:
         super().__init__()
-        self.taken, self.shares = tuple(taken), shares
+        self.taken, self.shares, self._held = tuple(taken), shares, held
         self._teacher = (teacher.eval(),)  # in a tuple: no part of this module, never trained
         width, teacher_width = student.word.embedding_dim, teacher.word.embedding_dim
         self.relation_heads = terms.relation_heads(
@@ -67,10 +80,11 @@ class Guide(nn.Module):
         self.scales = self._scales(batches)
 
     def forward(self, states: Any, batch: Batch) -> Tensor:
-        wanted, mask = self._shown(batch), batch.inputs[1]
+        theirs = None if self._held is None else self._held(batch)
+        wanted, mask = None if theirs else self._shown(batch), batch.inputs[1]
         total = states.logits.new_zeros((), dtype=torch.float32)
         if self.shares.hidden > 0:
-            pairs = zip(self.projections, self._own(states), self._of_teacher(wanted), strict=True)
+            pairs = zip(self.projections, self._own(states), theirs or self._of_teacher(wanted), strict=True)
             compare = terms.hidden_term if self.shares.hidden_of == "all" else terms.cosine_term
             found = [compare(project(mine), theirs, mask) for project, mine, theirs in pairs]
             total = total + self.shares.hidden * self._mean("hidden", found)
