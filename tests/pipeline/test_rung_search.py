@@ -93,6 +93,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in: Any, school: S
     def prepare(*given: Any) -> Any:
         made = synthetic.bench(*given)
         made.chance, made.reference, made.rows = {"accuracy": 0.1}, SimpleNamespace(sha256="t"), 1.0
+        made.in_full = False
         made.task = made.targets = made.inner_teacher = None
         return made
 
