@@ -21,7 +21,7 @@ from hardware_targets._errors import BadModel, DeviceAway, DeviceFailure, Target
 from hardware_targets._feeds import Input, load_feeds, random_feeds, save_feeds
 from hardware_targets._files import measure_file
 from hardware_targets._host import host_conditions, host_energy
-from hardware_targets._lock import Work, machine_work
+from hardware_targets._lock import Worker, this_worker
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._options import options_of
 from hardware_targets._parts import doctor
@@ -48,7 +48,7 @@ __all__ = [
     "Tier",
     "UnknownPart",
     "Unmeasured",
-    "Work",
+    "Worker",
     "available",
     "calibrate_rows",
     "calibrate_table",
@@ -62,12 +62,12 @@ __all__ = [
     "host_energy",
     "load",
     "load_feeds",
-    "machine_work",
     "measure_file",
     "options_of",
     "random_feeds",
     "resolution_words",
     "save_feeds",
+    "this_worker",
 ]
 
 

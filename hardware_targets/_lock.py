@@ -28,7 +28,7 @@ def lock_path(folder: Path | None = None) -> Path:
 
 @contextmanager
 def device_lock(path: Path, wait_s: float) -> Iterator[None]:
-    """Hold the machine alone, after waiting at most `wait_s` seconds: nobody measures, no `Work` has a step under way.
+    """Hold the machine alone, after waiting at most `wait_s` seconds: nobody measures, no `Worker` is in a step.
 
     Errors: DeviceFailure, with the process id of who measures.
     """
@@ -44,8 +44,8 @@ def device_lock(path: Path, wait_s: float) -> Iterator[None]:
         os.close(turnstile)
 
 
-class Work:
-    """Work that disturbs what is timed, and so is done in steps between which it gives way; of one thread."""
+class Worker:
+    """Whoever computes what would disturb a measurement: in steps, between which it gives way; of one thread."""
 
     def __init__(self, path: Path) -> None:
         self._turnstile, self._machine = _open(_turnstile(path)), _open(path)
@@ -81,9 +81,9 @@ class Work:
 
 
 @cache
-def machine_work() -> Work:
-    """This process's work on this machine."""
-    return Work(lock_path())
+def this_worker() -> Worker:
+    """This process on this machine."""
+    return Worker(lock_path())
 
 
 def _turnstile(path: Path) -> Path:

@@ -18,7 +18,7 @@ from hardware_targets._conditions import read_conditions
 from hardware_targets._doubts import doubts
 from hardware_targets._errors import TargetError
 from hardware_targets._feeds import Input
-from hardware_targets._lock import lock_path, machine_work
+from hardware_targets._lock import lock_path, this_worker
 from hardware_targets._measurement import Conditions, Energy, Latency, Measurement, Unmeasured
 from hardware_targets._null_model import write_null_model
 from hardware_targets._parts import build
@@ -163,7 +163,7 @@ class Target:
     def predict(self, model: Path, feeds: Path, *, time_limit_s: float = 600.0) -> np.ndarray:
         """The first output for every row, [rows, ...], by the very calls that are timed. Errors: TargetError."""
         job = self._job("predict", model, feeds)
-        with machine_work().step():  # it would disturb what another process times
+        with this_worker().step():  # it would disturb what another process times
             rows: np.ndarray = run_child(
                 job,
                 threads=self.threads,

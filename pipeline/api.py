@@ -219,7 +219,7 @@ def finals(
     from pipeline.findings import config_of, finalists_of
     from pipeline.progress import Quiet
     from pipeline.record import read_records
-    from pipeline.spreads import spread_text, spreads
+    from pipeline.spreads import sentence, spreads
 
     workspace = existing(root, name)
     config = config_of(workspace)
@@ -234,15 +234,15 @@ def finals(
         watcher.close()
     quality = config.task.metric
     sentences = [
-        f"trial {number} in full: {quality} {text(quality, found[1])}{spread_text(found)}, "
-        f"trial{'s' if len(found[0]) > 1 else ''} {', '.join(map(str, found[0]))}"
+        sentence(number, found, quality)
         for number, found in spreads(read_records(workspace.folder), quality).items()
         if number in numbers
     ]
     sentences += [
         f"trial {record.number}: {record.end}, {record.reason}" for record in made if record.end != "complete"
     ]
-    sentences.append(f"next: niwaki pick {name} --trial {numbers[0]} --out picked{root_flag(root)}")
+    best = next((record.number for record in made if record.end == "complete"), numbers[0])
+    sentences.append(f"next: niwaki pick {name} --trial {best} --out picked{root_flag(root)}")
     return {"name": name, "finals": [record.number for record in made], "sentences": sentences}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.findings import best_int8
 from pipeline.metrics import text
-from pipeline.spreads import spreads
+from pipeline.spreads import sentence
 from pipeline.workspace import root_flag
 
 SHOWN = 8  # numbers of trials in one sentence
@@ -29,13 +29,7 @@ def footer(report: Any, root: Path) -> list[str]:
             if record.candidate.student != "identity":
                 ratio = record.metrics["speedup"] / best.metrics["speedup"]
                 lines.append(f"  trial {record.number} is {ratio:.2f}x as fast as that")
-    for number, (finals, mean, spread) in spreads(report.records, report.quality).items():
-        one = len(finals) == 1
-        lines.append(
-            f"trial {number} in full, {len(finals)} seed{'' if one else 's'} (trial{'' if one else 's'} "
-            f"{', '.join(map(str, finals))}): {report.quality} {text(report.quality, mean)}"
-            + ("" if spread is None else f", standard deviation {spread:.4f}")
-        )
+    lines += [sentence(number, found, report.quality) for number, found in report.finals.items()]
     if left := [record.number for record in report.records if record.end == "stopped" and record.counts]:
         named = ", ".join(map(str, left[:SHOWN])) + (" ..." if len(left) > SHOWN else "")
         lines.append(

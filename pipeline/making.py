@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardware_targets import machine_work
+from hardware_targets import this_worker
 from pipeline.ancestor import Ancestor
 from pipeline.artifact import OnnxArtifact, TorchArtifact
 from pipeline.importance import importance_of
@@ -110,14 +110,14 @@ def rounding(student: TorchArtifact, candidate: Candidate, bench: Workbench) -> 
 def export_student(student: TorchArtifact, bench: Workbench, folder: Path) -> OnnxArtifact:
     """The student as a 32-bit ONNX file, its outputs compared with torch's."""
     inputs = Inputs.of(bench.task, bench.task.view(student.shape))
-    with machine_work().step():
+    with this_worker().step():
         return export(student.module, inputs, folder / "float32.onnx", tolerance=tolerance_of(student.module))
 
 
 def quantized(plain: OnnxArtifact, candidate: Candidate, bench: Workbench, out: Path) -> OnnxArtifact:
     """The file that would ship; static schemes are calibrated on training inputs."""
     settings = candidate.section("quantize")
-    with machine_work().step():
+    with this_worker().step():
         made = quantize(
             plain,
             out,

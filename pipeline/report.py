@@ -10,6 +10,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from pipeline.arrays import fresh
 from pipeline.energy_words import MARKS, energy_sentence
 from pipeline.metrics import METRICS, text
 from pipeline.record import TrialRecord, write_json
-from pipeline.spreads import in_full, spread_text, spreads
+from pipeline.spreads import Spread, in_full, spread_text, spreads
 from pipeline.statistics import wilson
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class FrontReport:
         """The records on the front, in the order of `front_numbers`."""
         by_number = {record.number: record for record in self.records}
         return [by_number[number] for number in self.front_numbers]
+
+    @cached_property
+    def finals(self) -> dict[int, Spread]:
+        """What the finals of a trial came to, by its number."""
+        return spreads(self.records, self.quality)
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -261,13 +267,12 @@ def _energy(metrics: Mapping[str, float], kind: str | None) -> str:
 
 
 def _in_full_cells(report: FrontReport) -> list[str]:
-    found = spreads(report.records, report.quality)
-    cells = [in_full(record, found) for record in report.front]
+    cells = [in_full(record, report.finals) for record in report.front]
     return ["" if cell is None else f"{text(report.quality, cell[1])}{spread_text(cell)}" for cell in cells]
 
 
 def _in_full_json(report: FrontReport, record: TrialRecord) -> dict[str, Any] | None:
-    found = in_full(record, spreads(report.records, report.quality))
+    found = in_full(record, report.finals)
     return None if found is None else {"trials": found[0], "mean": found[1], "sd": found[2]}
 
 

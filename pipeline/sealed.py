@@ -20,7 +20,6 @@ from pipeline.findings import best_int8, find
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord, read_json, write_json
 from pipeline.report import FrontReport
-from pipeline.spreads import spreads
 from pipeline.statistics import retention_low
 from pipeline.tasks import Task
 from pipeline.workspace import Workspace
@@ -96,7 +95,7 @@ def _finals(
 ) -> dict[str, Any]:
     """By finalist: its finals, mean and spread of their quality, and the mean over the teacher's."""
     labels, found = task.labels("test"), {}
-    for number, (finals, _, _) in spreads(report.records, report.quality).items():
+    for number, (finals, _, _) in report.finals.items():
         values = [rows[str(final)]["metrics"][report.quality] for final in finals]
         whole = teacher["metrics"][report.quality]
         found[str(number)] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
+from pipeline.metrics import text
 from pipeline.record import TrialRecord
 
 Spread = tuple[list[int], float, float | None]  # numbers of the finals, mean, standard deviation: None of one alone
@@ -19,6 +20,13 @@ def spread_text(found: Spread) -> str:
     """` ±0.0138 (3)`: the standard deviation, where there is one, and how many finals stand behind it."""
     finals, _, deviation = found
     return f"{'' if deviation is None else f' ±{deviation:.4f}'} ({len(finals)})"
+
+
+def sentence(number: int, found: Spread, quality: str) -> str:
+    """What trial `number` came to in full."""
+    finals, mean, _ = found
+    named = f"trial{'s' if len(finals) > 1 else ''} {', '.join(map(str, finals))}"
+    return f"trial {number} in full: {quality} {text(quality, mean)}{spread_text(found)}, {named}"
 
 
 def spreads(records: Sequence[TrialRecord], metric: str) -> dict[int, Spread]:

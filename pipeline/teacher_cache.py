@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hardware_targets import machine_work
+from hardware_targets import this_worker
 from pipeline.arrays import fresh, mapped
 from pipeline.errors import ConfigError
 from pipeline.tasks import Task
@@ -94,7 +94,7 @@ def _compute(teacher: Teacher, task: Task, split: str, view: str, folder: Path) 
     logits, features, rows = [], [], []
     teacher.module.to(memory_format=torch.channels_last)
     for batch in task.batches(split, teacher.view).in_order():
-        with machine_work().step():
+        with this_worker().step():
             answers, pooled = teacher.outputs(*_shown(batch, view))
         rows.append(batch.rows.numpy())
         logits.append(answers.float().numpy())

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hardware_targets import machine_work
+from hardware_targets import this_worker
 from pipeline.arrays import fresh, mapped, roomy
 from pipeline.tasks import Batches
 from pipeline.training import Batch, pays_in_bf16
@@ -127,7 +127,7 @@ def _passes(
     low = pays_in_bf16(module)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
         for batch in batches.in_order():
-            with machine_work().step():
+            with this_worker().step():
                 states = module.states(*batch.inputs)
             found = [states.embedded if layer == EMBEDDED else states.hidden[int(layer)] for layer in layers]
             # half precision suffices for a target; its largest number is 65504

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hardware_targets import Work, machine_work
+from hardware_targets import Worker, this_worker
 from pipeline.errors import ConfigError, Failed
 from pipeline.tasks import Batches
 from pipeline.training_state import TrainingState
@@ -55,7 +55,7 @@ def fit(
     precision: Precision = "auto",
     begin: TrainingState | None = None,
     between: Between | None = None,
-    work: Work | None = None,
+    worker: Worker | None = None,
 ) -> None:
     """Train `module` in place; it is left in eval mode, its memory laid out as it was.
 
@@ -64,14 +64,14 @@ def fit(
     mode and may raise to stop. `deadline` is a time of `clock`. The seed decides everything, and the global random
     state is as before afterwards. Errors: Failed when the loss is not finite or the deadline is passed.
 
-    A step is one of `work` (default: this machine's) and so waits while something is timed here; `clock` is that of
-    `work` by default, which then stands still.
+    A step is one of `worker` (default: this process) and so waits while something is timed here; `clock` is that of
+    `worker` by default, which then stands still.
 
     `between(epochs done, take)` is called after each epoch but the last and may raise to stop; `take()` is the state
     there. Begun with it and otherwise alike, training goes on to the same bits as if it had never stopped.
     """
-    work = work or machine_work()
-    clock, optimizer = clock or work.clock, _optimizer(module, learning_rate, weight_decay)
+    worker = worker or this_worker()
+    clock, optimizer = clock or worker.clock, _optimizer(module, learning_rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)
     steps, done = epochs * batches.steps, 0 if begin is None else begin.epoch
     low = pays_in_bf16(module) if precision == "auto" else precision == "bf16"
@@ -88,7 +88,7 @@ def fit(
                     raise Failed(f"time limit reached in epoch {epoch + 1} of {epochs}; raise it or train for less")
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * schedule(step, steps)
-                with work.step():
+                with worker.step():
                     total += _step(module, batch, loss_fn, optimizer, low, epoch)
             module.eval()
             on_epoch(epoch, total / batches.steps)
@@ -135,7 +135,7 @@ def logits_of(module: nn.Module, batches: Batches, batch_size: int = 256) -> np.
     found, rows = [], []
     with torch.inference_mode():
         for batch in batches.in_order(batch_size):
-            with machine_work().step():
+            with this_worker().step():
                 found.append(module(*batch.inputs).float().numpy())
             rows.append(batch.rows.numpy())
     return in_row_order(found, rows)

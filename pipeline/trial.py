@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardware_targets import DeviceAway, TargetError, machine_work
+from hardware_targets import DeviceAway, TargetError, this_worker
 from pipeline.ancestor import Ancestor
 from pipeline.artifact import TorchArtifact
 from pipeline.at_rungs import Climb
@@ -115,7 +115,7 @@ def _travel(
     ancestor: Ancestor | None,
 ) -> None:
     minutes = None if bench.in_full else bench.config.limits.trial_minutes  # a finalist may take what it takes
-    deadline = None if minutes is None else machine_work().clock() + 60 * minutes
+    deadline = None if minutes is None else this_worker().clock() + 60 * minutes
     if candidate.student == "identity":
         plain = bench.reference
     else:
@@ -135,7 +135,7 @@ def _travel(
         step("quantizing")
         shipped = quantized(plain, candidate, bench, folder / "model.onnx")
     found["artifact"] = shipped.to_json()
-    if deadline is not None and machine_work().clock() > deadline:
+    if deadline is not None and this_worker().clock() > deadline:
         raise Failed(f"time limit of {minutes:g} minutes reached; raise limits.trial_minutes")
     judge(shipped, bench, folder, clock, step, found)
     found["notes"] = (*found["notes"], *drifted(found, bench.config.objectives))

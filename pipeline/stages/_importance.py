@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hardware_targets import this_worker
 from pipeline.stages._own_bert import own
 from pipeline.training import Batch
 
@@ -42,11 +43,8 @@ def measure_importance(teacher: nn.Module, batches: Iterable[Batch], labels: np.
     module.word.weight.requires_grad_(True)  # the first activation asks for a gradient, so all do
     watch = _Watch(module)
     for batch in batches:
-        watch.real = batch.inputs[1].bool() if len(batch.inputs) > 1 else torch.ones_like(batch.inputs[0]).bool()
-        logits = module.states(*batch.inputs).logits
-        wanted = logits.argmax(1) if labels is None else torch.from_numpy(np.asarray(labels)[batch.rows.numpy()])
-        functional.cross_entropy(logits, wanted.long(), reduction="sum").backward()
-        watch.add_up()
+        with this_worker().step():
+            _pass(module, watch, batch, labels)
     if not watch.totals:
         raise ValueError("importance is measured on texts; give at least one batch")
     layers = range(len(module.layers))
@@ -57,6 +55,14 @@ def measure_importance(teacher: nn.Module, batches: Iterable[Batch], labels: np.
         ff=np.stack([_shares(watch.totals[f"layers.{layer}.ff_out"]) for layer in layers]),
         moments=np.stack([moment / moment[-1, -1] for moment in watch.moments.values()]).astype(np.float32),
     )
+
+
+def _pass(module: Any, watch: _Watch, batch: Batch, labels: np.ndarray | None) -> None:
+    watch.real = batch.inputs[1].bool() if len(batch.inputs) > 1 else torch.ones_like(batch.inputs[0]).bool()
+    logits = module.states(*batch.inputs).logits
+    wanted = logits.argmax(1) if labels is None else torch.from_numpy(np.asarray(labels)[batch.rows.numpy()])
+    functional.cross_entropy(logits, wanted.long(), reduction="sum").backward()
+    watch.add_up()
 
 
 class _Watch:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hardware_targets import machine_work
+from hardware_targets import this_worker
 from pipeline.artifact import TorchArtifact
 from pipeline.errors import Refused
 from pipeline.stages.encoder_guide import SCALE_BATCHES, Guide, Shares
@@ -134,7 +134,8 @@ def gradient_batches(
     def accumulate(module: nn.Module) -> None:
         generator = torch.Generator().manual_seed(seed)
         for _, batch in zip(range(batches), served.epoch(generator), strict=False):
-            loss(module(*batch.inputs).float(), None, batch).backward()
+            with this_worker().step():
+                loss(module(*batch.inputs).float(), None, batch).backward()
 
     return accumulate
 
@@ -291,8 +292,8 @@ def _learn(
     first = round(float(settings.get("first_stage", 0.0)) * epochs) if guide is not None else 0
     held_out, labels = _batches(artifact, task, "validation"), task.labels("validation")
     curve = [] if begun is None else list(begun.curve)
-    work = machine_work()
-    begin = work.clock() - (curve[-1]["seconds"] if curve else 0.0)
+    worker = this_worker()
+    begin = worker.clock() - (curve[-1]["seconds"] if curve else 0.0)
 
     def loss_fn(batch: Batch) -> torch.Tensor:
         logits, projected, inner = learner(batch)
@@ -303,7 +304,7 @@ def _learn(
 
     def after(epoch: int, mean_loss: float) -> None:
         right = logits_of(artifact.module, held_out).argmax(1) == labels
-        seconds = round(work.clock() - begin, 2)
+        seconds = round(worker.clock() - begin, 2)
         row = {"epoch": epoch + 1, "loss": mean_loss, "rung_accuracy": float(right.mean()), "seconds": seconds}
         curve.append(row)
         on_epoch(row)
@@ -320,7 +321,7 @@ def _learn(
         deadline=deadline,
         begin=None if begun is None else begun.state,
         between=between,
-        work=work,
+        worker=worker,
     )
     return artifact, curve
 

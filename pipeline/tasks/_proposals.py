@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from hardware_targets import machine_work
+from hardware_targets import this_worker
 from pipeline.errors import ConfigError
 from pipeline.tasks._pretrained import is_wordpiece, read_pretrained
 from pipeline.teacher_hub import load_model
@@ -143,7 +143,7 @@ class MaskedModel:
         own = ids[lines, positions]
         ids[lines, positions] = self._mask
         more = {"token_type_ids": torch.from_numpy(types)} if self._pretrained.token_types > 1 else {}
-        with machine_work().step(), torch.inference_mode():
+        with this_worker().step(), torch.inference_mode():
             inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(there), **more}
             logits = self._model(**inputs).logits[lines, positions, : len(self._whole)]
             logits[:, torch.from_numpy(~self._whole)] = -torch.inf

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hardware_targets import DeviceFailure
-from hardware_targets._lock import Work, device_lock, lock_path
+from hardware_targets._lock import Worker, device_lock, lock_path
 
 HOLD = """
 import sys, time
@@ -50,10 +50,10 @@ def test_it_is_free_again_after_an_error(tmp_path: Path) -> None:
 WORK = """
 import sys, time
 from pathlib import Path
-from hardware_targets._lock import Work
-work, count = Work(Path(sys.argv[1])), Path(sys.argv[2])
+from hardware_targets._lock import Worker
+worker, count = Worker(Path(sys.argv[1])), Path(sys.argv[2])
 while True:
-    with work.step():
+    with worker.step():
         count.write_text(str(int(count.read_text() or 0) + 1) if count.exists() else "1")
         time.sleep(0.02)
         if sys.argv[3] == "stuck":
@@ -101,7 +101,7 @@ def test_a_step_without_end_is_told_and_a_killed_worker_frees_the_machine(tmp_pa
         told = "a step of training on this machine has not ended"
         with pytest.raises(DeviceFailure, match=told), device_lock(path, 0.3):
             pass
-        with Work(path).step():  # the one that gave up holds up nobody
+        with Worker(path).step():  # the one that gave up holds up nobody
             pass
     finally:
         worker.kill()
@@ -112,23 +112,23 @@ def test_a_step_without_end_is_told_and_a_killed_worker_frees_the_machine(tmp_pa
 
 def test_its_clock_stands_still_while_a_step_waits_and_only_then(tmp_path: Path) -> None:
     path = lock_path(tmp_path)
-    work, inside = Work(path), threading.Event()
+    worker, inside = Worker(path), threading.Event()
 
     def waited_s() -> float:
-        return time.monotonic() - work.clock()
+        return time.monotonic() - worker.clock()
 
     def measure() -> None:
         with device_lock(path, 1.0):
             inside.set()
             time.sleep(0.3)
 
-    with work.step():
+    with worker.step():
         pass
     assert waited_s() < 0.01
     thread = threading.Thread(target=measure)
     thread.start()
     inside.wait()
-    with pytest.raises(RuntimeError), work.step():
+    with pytest.raises(RuntimeError), worker.step():
         raise RuntimeError
     thread.join()
     assert 0.1 < waited_s() < 2
@@ -138,17 +138,17 @@ def test_its_clock_stands_still_while_a_step_waits_and_only_then(tmp_path: Path)
 
 def test_a_step_within_a_step_never_waits_for_who_waits_for_the_outer_one(tmp_path: Path) -> None:
     path = lock_path(tmp_path)
-    work, order = Work(path), []
+    worker, order = Worker(path), []
 
     def measure() -> None:
         with device_lock(path, 5.0):
             order.append("timed")
 
     thread = threading.Thread(target=measure)
-    with work.step():
+    with worker.step():
         thread.start()
         time.sleep(0.3)  # it holds the turnstile by now
-        with work.step():
+        with worker.step():
             order.append("inner")
         order.append("outer")
     thread.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -18,12 +19,17 @@ SHORT = Plan(budget_s=4.0)
 
 
 def session(
-    device: SimulatedDevice, *, inputs: int = 16, seed: int = 0, one_thread: bool = True, plan: Plan = SHORT
+    device: SimulatedDevice,
+    *,
+    sizes: Sequence[int] = (1,) * 16,
+    seed: int = 0,
+    one_thread: bool = True,
+    plan: Plan = SHORT,
 ) -> Latency:
     record, _ = compare(
         device.candidate,
         device.reference,
-        [(1, 1)] * inputs,
+        [(size, size) for size in sizes],
         seed=seed,
         clock=device.clock,
         cpu_clock=device.cpu_clock,
@@ -103,18 +109,7 @@ def test_a_session_goes_on_until_the_machine_is_as_fast_as_it_was_known_to_be() 
 
 def test_inputs_of_different_sizes_are_not_taken_for_a_busy_machine() -> None:
     sizes = [1 + row % 5 for row in range(40)]
-    device = SimulatedDevice(0, candidate_ms=0.5, reference_ms=2.0, sizes=sizes)
-    record, _ = compare(
-        device.candidate,
-        device.reference,
-        [(size, size) for size in sizes],
-        seed=0,
-        clock=device.clock,
-        cpu_clock=device.cpu_clock,
-        one_thread=True,
-        plan=SHORT,
-    )
-    latency = figures(record)
+    latency = session(SimulatedDevice(0, candidate_ms=0.5, reference_ms=2.0, sizes=sizes), sizes=sizes)
     assert latency.ratio == pytest.approx(0.25, rel=0.005)
     assert latency.undisturbed_share == 1.0
     assert latency.median_ms == pytest.approx(0.5 * 3, rel=0.06)  # the mean size is 3
@@ -141,18 +136,7 @@ def test_few_rows_have_the_mean_size_of_all(plan: Plan) -> None:
 
 def test_percentiles_are_over_inputs_of_all_sizes() -> None:
     sizes = [1, 2, 3, 4, 5] * 4
-    device = SimulatedDevice(3, candidate_ms=0.5, reference_ms=2.0, sizes=sizes)
-    record, _ = compare(
-        device.candidate,
-        device.reference,
-        [(size, size) for size in sizes],
-        seed=0,
-        clock=device.clock,
-        cpu_clock=device.cpu_clock,
-        one_thread=True,
-        plan=SHORT,
-    )
-    latency = figures(record)
+    latency = session(SimulatedDevice(3, candidate_ms=0.5, reference_ms=2.0, sizes=sizes), sizes=sizes)
     assert latency.p90_ms is not None and latency.p90_ms > 0.5 * 4  # of the largest, 2.5 ms; not of one fixed input
     assert latency.p90_ms > latency.median_ms
 
@@ -193,21 +177,21 @@ def test_it_stops_early_when_nothing_disturbs_and_only_then() -> None:
 @pytest.mark.parametrize(("candidate_ms", "reference_ms"), [(0.05, 0.05), (0.1, 2.0), (5.0, 5.0), (0.6, 0.1)])
 def test_the_budget_holds(candidate_ms: float, reference_ms: float) -> None:
     device = SimulatedDevice(0, candidate_ms=candidate_ms, reference_ms=reference_ms, noise=(0.04, 0.04))
-    latency = session(device, inputs=200)
+    latency = session(device, sizes=[1] * 200)
     assert device.now_ns / 1e9 < 4 + 2 * 2 + 1
     assert latency.ratio == pytest.approx(candidate_ms / reference_ms, rel=0.02)
 
 
 def test_slow_models_get_the_fewest_rounds() -> None:
     device = SimulatedDevice(0, candidate_ms=100.0, reference_ms=2000.0)
-    latency = session(device, inputs=200)
+    latency = session(device, sizes=[1] * 200)
     assert latency.blocks == 8
     assert latency.ratio == pytest.approx(0.05, rel=0.02)
 
 
 def test_both_sides_are_timed_on_the_same_inputs() -> None:
     device = SimulatedDevice(0, candidate_ms=0.5, reference_ms=2.0)
-    session(device, inputs=200)
+    session(device, sizes=[1] * 200)
     first = next(place for place, (side, _) in enumerate(device.heard) if side == "R")
     tail = device.heard[first + 200 :]  # after the warm-up of both
     rows = {side: {row for heard, row in tail if heard == side} for side in "CR"}
@@ -248,4 +232,4 @@ def test_counts_and_percentiles() -> None:
 
 @pytest.mark.parametrize("inputs", [1, 3, 200])
 def test_any_number_of_inputs(inputs: int) -> None:
-    assert session(SimulatedDevice(0, noise=(0.002, 0.002)), inputs=inputs).ratio == pytest.approx(TRUE, rel=0.01)
+    assert session(SimulatedDevice(0, noise=(0.002, 0.002)), sizes=[1] * inputs).ratio == pytest.approx(TRUE, rel=0.01)

@@ -12,7 +12,7 @@ import torch
 from learning_helper import TinyNet
 from torch import nn
 
-from hardware_targets import Work
+from hardware_targets import Worker
 from hardware_targets._lock import device_lock
 from pipeline.errors import Failed
 from pipeline.tasks._images import Images, augmented
@@ -231,7 +231,7 @@ def test_training_stands_still_while_something_is_timed_and_so_does_its_clock(tm
             thread.start()
             inside.wait()
 
-    thread, work = threading.Thread(target=measure), Work(path)
+    thread, worker = threading.Thread(target=measure), Worker(path)
     fit(
         net,
         images,
@@ -241,10 +241,10 @@ def test_training_stands_still_while_something_is_timed_and_so_does_its_clock(tm
         weight_decay=0.0,
         seed=0,
         on_epoch=time_it,
-        deadline=work.clock() + 30,
-        work=work,
+        deadline=worker.clock() + 30,
+        worker=worker,
     )
     thread.join()
     assert while_timed == [0]
     assert len(losses) == 6
-    assert time.monotonic() - work.clock() > 0.1  # so much later is the deadline
+    assert time.monotonic() - worker.clock() > 0.1  # so much later is the deadline
