@@ -26,7 +26,9 @@ HEAD = (
 
 def pick(speedup: float, number: int, records: list[TrialRecord]) -> dict[str, Any]:
     """One pick with its candidate and its finals."""
-    record = next(item for item in records if item.number == number and item.end == "complete")
+    record = next((item for item in records if item.number == number and item.end == "complete"), None)
+    if record is None:
+        raise SystemExit(f"there is no complete trial {number} to pick")
     finals = [item for item in records if item.final_of == number and item.end == "complete"]
     return {
         "budget": {"speedup": speedup},
