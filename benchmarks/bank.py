@@ -1,11 +1,13 @@
 """A bank of trained students: every member of a designed set trained once, so that searches can be replayed in seconds.
 
     python benchmarks/bank.py train benchmarks/bank_sst2.yaml benchmarks/bank_fashion_mnist.yaml
+    python benchmarks/bank.py train benchmarks/bank_sst2.yaml --workers 2
     python benchmarks/bank.py device bank_sst2 --tier screen        # on a quiet machine
     python benchmarks/bank.py table bank_sst2
 
 `train` goes the product's own way (built, distilled, pruned, recovered, exported, quantized, scored on the exported
-file), takes several files in turn, and goes on where it was killed. Kept of each student: its seconds and validation
+file), takes several files in turn, and goes on where it was killed. With `--workers` so many processes of one thread
+share the students. Kept of each student: its seconds and validation
 accuracy after every epoch, and the accuracy of every file that its training serves (`bank_design.variants`). `device`
 measures one file of each shape and scheme against the teacher. `table` writes what is known as a table that the target
 `recorded` reads. All lies below `<root>/bank/<name>`, which is no part of the repository.
@@ -14,7 +16,9 @@ measures one file of each shape and scheme against the teacher. `table` writes w
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -22,7 +26,7 @@ from pathlib import Path
 import torch
 from bank_figures import measure, table
 from bank_store import Bank
-from bank_training import train
+from bank_training import Part, train
 
 from pipeline.config import SearchConfig
 from pipeline.config_file import parse_config, read_yaml
@@ -39,12 +43,13 @@ def main(given: list[str] | None = None) -> None:
     training.add_argument("files", type=Path, nargs="+")
     training.add_argument("--teacher", action="append", default=[], metavar="NAME=FOLDER", help="a trained one")
     training.add_argument("--most", type=int, default=10**6, help="students of each bank")
+    training.add_argument("--workers", type=int, default=1, help="processes, of one thread each")
     for verb in ("device", "table"):
         known = verbs.add_parser(verb)
         known.add_argument("name")
         known.add_argument("--tier", choices=("screen", "trial", "final"), default="screen")
     arguments = parser.parse_args(given)
-    say: Say = lambda line: print(line, flush=True)  # noqa: E731
+    say: Say = print_line
     if arguments.verb == "train":
         train_in_turn(arguments, say)
         return
@@ -56,19 +61,40 @@ def main(given: list[str] | None = None) -> None:
 
 
 def train_in_turn(arguments: argparse.Namespace, say: Say) -> None:
-    """One thread, as the students of a search on a shared machine; a student of each bank in turn."""
-    torch.set_num_threads(1)
+    """One thread a process, as the students of a search on a shared machine; a student of each bank in turn."""
     teachers = dict(given.split("=", 1) for given in arguments.teacher)
+    configs = [configuration(file, teachers) for file in arguments.files]
     with ExitStack() as stack:
-        turns = []
-        for file in arguments.files:
-            config = configuration(file, teachers)
+        for config in configs:
             workspace = Workspace(arguments.root, config.name)
             workspace.make()
             stack.enter_context(workspace.lock())
-            turns.append(train(Bank(arguments.root, config.name), config, arguments.most, say))
-        for _ in chain.from_iterable(zip_longest(*turns)):
-            pass
+        if arguments.workers == 1:
+            work(arguments.root, configs, arguments.most, Part(), say)
+            return
+        work(arguments.root, configs, 0, Part(), say)  # what is made once is made before they share the rest
+        parts = [Part(place, arguments.workers, os.getpid()) for place in range(arguments.workers)]
+        spawn = multiprocessing.get_context("spawn")
+        given = [(arguments.root, configs, arguments.most, part, print_line) for part in parts]
+        workers = [spawn.Process(target=work, args=one, daemon=True) for one in given]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        if any(worker.exitcode for worker in workers):
+            raise SystemExit("a worker ended early; the same command goes on")
+
+
+def work(root: Path, configs: Sequence[SearchConfig], most: int, part: Part, say: Say) -> None:
+    """Train this process's part of every bank."""
+    torch.set_num_threads(1)
+    turns = [train(Bank(root, config.name), config, most, say, part) for config in configs]
+    for _ in chain.from_iterable(zip_longest(*turns)):
+        pass
+
+
+def print_line(line: str) -> None:
+    print(line, flush=True)
 
 
 def configuration(file: Path, teachers: Mapping[str, str]) -> SearchConfig:

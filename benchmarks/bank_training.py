@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,29 @@ from search_spaces.candidate import Candidate, Scalar
 Say = Callable[[str], None]
 
 
-def untimed(config: SearchConfig, workspace: Workspace, say: Say) -> Workbench:
+@dataclass(frozen=True)
+class Part:
+    """Which students a process trains: every `of`-th from `place` on; a worker ends with the process it works for."""
+
+    place: int = 0
+    of: int = 1
+    parent: int | None = None
+
+    def __contains__(self, number: int) -> bool:
+        return number % self.of == self.place
+
+    @property
+    def orphaned(self) -> bool:
+        return self.parent is not None and os.getppid() != self.parent
+
+
+def untimed(config: SearchConfig, workspace: Workspace, say: Say, part: Part) -> Workbench:
     """A workbench for training: as the product prepares it, but nothing is measured, so no device figure is in it."""
     workspace.make()
     task = workbench.prepare_task(config, workspace)
     space, given = workbench.prepare_space(config, task)
     teacher = workbench.prepare_teacher(config, workspace, task, say)
-    path = workspace.folder / "untimed" / "teacher.onnx"
+    path = workspace.folder / "untimed" / f"teacher{part.place}.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
     targets = teacher_targets(teacher, task, workspace.cache, states_gb=config.limits.states_gb, progress=say)
     labels = task.labels("validation")
@@ -64,15 +81,17 @@ def untimed(config: SearchConfig, workspace: Workspace, say: Say) -> Workbench:
     )
 
 
-def train(bank: Bank, config: SearchConfig, most: int, say: Say) -> Iterator[int]:
-    """Train what is missing, a student at a time; yields the number of each that was trained."""
-    bench = untimed(config, Workspace(bank.root, config.name), say)
+def train(bank: Bank, config: SearchConfig, most: int, say: Say, part: Part) -> Iterator[int]:
+    """Train what is missing of a part, a student at a time; yields the number of each that was trained."""
+    bench = untimed(config, Workspace(bank.root, config.name), say, part)
     wanted = members(bench.space, config.seed)
     _same_bank(bank, bench, len(wanted))
     if not (bank.member(-1) / "member.json").exists():
         _finish(bank, -1, teacher_files(bank, bench))
     for member in wanted[:most]:
-        if not (bank.member(member.number) / "member.json").exists():
+        if part.orphaned:
+            return
+        if member.number in part and not (bank.member(member.number) / "member.json").exists():
             found = trained(bank, member, bench)
             _finish(bank, member.number, found)
             say(_line(bank.name, found, len(wanted)))
@@ -173,7 +192,7 @@ def _variant(
 ) -> dict[str, Any]:
     """Quantized and scored; the file is kept where it is the first of its shape and scheme."""
     clock, found = Phases(), _plain(candidate)
-    out = bank.folder / "files" / ".new.onnx"
+    out = bank.folder / "files" / f".new{os.getpid()}.onnx"
     settings = candidate.section("quantize")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -42,7 +42,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     task = {"kind": "text_classification", "data": {"source": "folder", "path": str(texts)}, "max_length": 16}
     path = folder / "file.yaml"
-    path.write_text(yaml.safe_dump({"name": NAME, "task": task, "teacher": {"path": str(teacher)}, "space": space}))
+    path.write_text(
+        yaml.safe_dump(
+            {"name": NAME, "task": task, "teacher": {"path": str(teacher)}, "space": space, "energy": "modelled"}
+        )
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workbench, "prepare_target", lambda _: fakes.ScriptedTarget())
         bank.main(["--root", str(folder / "mlruns"), "train", str(path), "--most", "2"])
@@ -105,6 +109,25 @@ def test_what_is_there_is_not_trained_again(folder: Path, monkeypatch: pytest.Mo
     shutil.rmtree(bank_store.Bank(folder / "mlruns", NAME).member(1))
     train(folder, "--most", "2")
     assert once == [1]
+
+
+@pytest.mark.slow  # two processes that import torch
+def test_two_workers_share_the_students(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # they score on the real target
+    for number in (0, 1):
+        shutil.rmtree(bank_store.Bank(folder / "mlruns", NAME).member(number))
+    before = members(folder)[-1]
+    train(folder, "--most", "3", "--workers", "2")
+    found = members(folder)
+    assert set(found) == {-1, 0, 1, 2} and all(member["end"] == "complete" for member in found.values())
+    assert found[-1] == before
+
+
+def test_a_worker_whose_process_is_gone_begins_no_student(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(bank_store.Bank(folder / "mlruns", NAME).member(1))
+    monkeypatch.setattr(bank_training, "trained", lambda *_: pytest.fail("began one"))
+    config = bank.configuration(folder / "file.yaml", {})
+    bank.work(folder / "mlruns", [config], 2, bank_training.Part(parent=-1), print)
 
 
 def test_a_bank_is_of_one_space(folder: Path) -> None:
