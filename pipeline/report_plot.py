@@ -6,6 +6,7 @@ matplotlib through its objects alone: pyplot keeps global state, and a search mu
 from __future__ import annotations
 
 import io
+import logging
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,9 @@ from pipeline.energy_words import energy_sentence
 from pipeline.metrics import METRICS
 from pipeline.record import TrialRecord
 from pipeline.report import ALIKE, FrontReport, alike
+
+# A machine's first picture makes matplotlib list the fonts, which it tells whoever listens: no news for a search.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = {
