@@ -64,7 +64,7 @@ def dominated(
         return None
     bounds = {name: bound(candidate, peers, name, teacher[name], nested, margin) for name in names}
     best = {name: found.value for name, found in bounds.items()}
-    hoped = {name: _at_best(name, value, noise) for name, value in device.items()}
+    hoped = {name: at_best(name, value, noise) for name, value in device.items()}
     view = TrialRecord(-1, candidate, "complete", metrics={**hoped, **best}, measurement=measurement)
     for peer in peers:
         if peer.feasible and peer.counts and not peer.unreliable and all(name in peer.metrics for name in names):
@@ -138,7 +138,8 @@ def _number(values: Mapping[str, Any], axis: str) -> float:
     return float(values.get(axis, 0))
 
 
-def _at_best(name: str, value: float, noise: float) -> float:
+def at_best(name: str, value: float, noise: float) -> float:
+    """What a figure may be at best, measured with an error of this share; what is counted has none."""
     if name in _EXACT:
         return value
     return value * (1 + noise) if METRICS[name].maximize else value / (1 + noise)

@@ -12,13 +12,13 @@ import pytest
 from fakes import ScriptedTarget
 from learning_helper import digits
 
-from hardware_targets import Energy
+from hardware_targets import Energy, Measurement
 from pipeline.config import TargetConfig, TrialsConfig
 from pipeline.errors import Refused
 from pipeline.modelled import no_model
 from pipeline.record import TrialRecord
 from pipeline.rungs import Peers
-from pipeline.screening import device_key, drifted, known_figures, screen, screened, untrained_figures
+from pipeline.screening import device_key, drifted, known_figures, noise, screen, screened, untrained_figures
 from pipeline.workspace import Workspace
 from search_spaces import load_family
 from search_spaces.candidate import Candidate
@@ -143,6 +143,23 @@ def test_over_budget_is_refused_with_its_figures_and_unknown_quality(bench: Any,
     assert caught.value.violations["latency_p50_ms"] == pytest.approx(1.0)
     assert caught.value.violations["accuracy"] == 0.0 and caught.value.metrics["accuracy"] == 0.1
     assert [verb for verb, _ in bench.target.calls] == ["measure"]
+
+
+def test_what_may_be_within_its_budget_is_trained(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = bench.target.measure
+
+    def vague(*args: Any, **kwargs: Any) -> Any:
+        found = usual(*args, **kwargs)
+        low, high = found.latency.ratio / 1.25, found.latency.ratio * 1.25
+        return replace(found, latency=replace(found.latency, ratio_low=low, ratio_high=high))
+
+    monkeypatch.setattr(bench.target, "measure", vague)
+    bench.config.budget = {"latency_p50_ms": 3.3}  # 21 % over, and the ratio is known to 25 %
+    twin = screen(candidate(), bench, tmp_path)
+    assert twin is not None and noise(Measurement.from_json(twin.measurement)) == pytest.approx(0.25)
+    bench.config.budget = {"latency_p50_ms": 3.1}
+    with pytest.raises(Refused, match=r"latency_p50_ms 4 ms \(29 % over 3\.1\)"):
+        screen(candidate(), bench, tmp_path)
 
 
 def test_without_a_device_budget_figures_are_had_only_where_they_are_wanted(bench: Any, tmp_path: Path) -> None:
