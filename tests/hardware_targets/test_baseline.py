@@ -147,6 +147,15 @@ def test_another_references_knowledge_ends_with_the_same_drift(tmp_path: Path) -
     assert device.baseline("one").fastest_ms() == {8: 4.4} and device.baseline("one").resolution == 0.01
 
 
+def test_one_fast_moment_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    device, waited_for = DeviceFile("f", tmp_path), []
+    for ms in (4.0, 5.0, 5.1, 4.9, 5.2):
+        device.add("one", [(ms, 8), (ms / 2, 32)], None, anew=False)
+        waited_for.append(device.baseline("one").fastest_ms()[8])
+    assert waited_for == [4.0, 4.0, 4.0, 4.9, 4.9]
+    assert device.baseline("one").fastest_ms() == {8: 4.9, 32: 2.45}
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"references": {"k": {"seen": 3}}}', '{"references": 7}'])
 def test_a_damaged_file_counts_as_none(tmp_path: Path, content: str) -> None:
     device = DeviceFile("f", tmp_path)
