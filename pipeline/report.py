@@ -139,6 +139,7 @@ def columns(report: FrontReport) -> list[tuple[str, list[str]]]:
 def table(report: FrontReport) -> Table:
     """The front for a terminal, the teacher first, the footnotes as caption."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import JustifyMethod
     from rich.table import Table
     from rich.text import Text
 
@@ -146,13 +147,16 @@ def table(report: FrontReport) -> Table:
     shown = Table(title=headline(report), caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     shown.title_justify = shown.caption_justify = "left"
     parts = columns(report)
+    # No space inside the brackets of an interval: a narrow terminal breaks before them, and within only if it must.
+    parts = [(head, [cell.replace(", ", ",") for cell in cells]) for head, cells in parts]
     for head, _ in parts:
-        wide = head in (report.quality, "of teacher", "speedup", "test")
-        shown.add_column(head, justify="left" if head in ("student", "scheme", ALIKE) else "right", no_wrap=not wide)
+        wide = head in (report.quality, IN_FULL, "of teacher", "speedup", ALIKE, "test")
+        aside: JustifyMethod = "left" if head in ("student", "scheme", ALIKE) else "right"
+        shown.add_column(head, justify=aside, no_wrap=not wide, overflow="fold")
     for index in range(len(report.front_numbers) + 1):
-        # Text: the brackets of an interval are not markup. No space inside: a narrow terminal breaks before them.
-        cells = [Text(cells[index].replace(", ", ",")) for _, cells in parts]
-        shown.add_row(*cells, style="dim" if index == 0 else None, end_section=index == 0)
+        # Text: brackets are not markup
+        row = [Text(cells[index]) for _, cells in parts]
+        shown.add_row(*row, style="dim" if index == 0 else None, end_section=index == 0)
     return shown
 
 

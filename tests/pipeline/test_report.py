@@ -161,10 +161,12 @@ def test_all_four_files_are_written_and_named(tmp_path: Path) -> None:
     assert sorted(found) == sorted(tmp_path.iterdir())
 
 
-def test_a_narrow_terminal_keeps_intervals_and_names_whole() -> None:
-    console = Console(width=112, file=io.StringIO(), record=True)
-    console.print(table(_small()))
+@pytest.mark.parametrize(("test", "width"), [(None, 112), (SEALED, 126)])
+def test_a_narrow_terminal_keeps_intervals_and_names_whole(test: dict[str, object] | None, width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(table(_small(test=test)))
     shown = console.export_text()
+    assert "…" not in shown
     for part in ("[0.890,0.910]", "[3.92,4.08]", "transformer", "static_int8", "22.5 mJ (g)"):
         assert part in shown
 
