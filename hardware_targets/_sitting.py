@@ -14,7 +14,7 @@ from typing import Any
 from hardware_targets._block_file import read_blocks
 from hardware_targets._blocks import REFERENCE, Record, pooled
 from hardware_targets._measurement import Conditions
-from hardware_targets._plan import FIRST_LOOK, PROCESSES, Plan, Shape, Tier
+from hardware_targets._plan import FIRST_LOOK, MET, PROCESSES, Plan, Shape, Tier
 from hardware_targets._spawn import run_child
 
 _START_S = 120.0  # that a process may take beside its timing
@@ -60,10 +60,14 @@ def _precise(record: Record) -> bool:
 
 
 def _fastest(job: Mapping[str, Any], found: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> dict[str, float]:
-    """What the job knew of the reference, or what a process since has shown to be faster."""
+    """What the next process waits for: the reference as the job knew it, or as a process since has shown it.
+
+    What those before have waited for in vain, all of them, is not waited for again.
+    """
     inputs = str(Shape(**found[0]["shape"]).inputs)
-    shown = [record.sides[REFERENCE].typical() / 1e6 for record in records]
-    return {inputs: min([*shown, *([job["known_ms"][inputs]] if inputs in job["known_ms"] else [])])}
+    shown = min(record.sides[REFERENCE].typical() / 1e6 for record in records)
+    known = float(job["known_ms"].get(inputs, shown))
+    return {inputs: min(known, shown) if shown <= MET * known else shown}
 
 
 def _conditions(found: Sequence[Mapping[str, Any]]) -> Conditions:
