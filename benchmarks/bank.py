@@ -7,10 +7,10 @@
 
 `train` goes the product's own way (built, distilled, pruned, recovered, exported, quantized, scored on the exported
 file), takes several files in turn, and goes on where it was killed. With `--workers` so many processes of one thread
-share the students. Kept of each student: its seconds and validation
-accuracy after every epoch, and the accuracy of every file that its training serves (`bank_design.variants`). `device`
-measures one file of each shape and scheme against the teacher. `table` writes what is known as a table that the target
-`recorded` reads. All lies below `<root>/bank/<name>`, which is no part of the repository.
+share the students. Kept of each student: its seconds and validation accuracy after every epoch, and the accuracy of
+every file that its training serves (`bank_design.variants`). `device` measures one file of each shape and scheme
+against the teacher. `table` writes what is known as a table that the target `recorded` reads. All lies below
+`<root>/bank/<name>`, which is no part of the repository.
 """
 
 from __future__ import annotations
@@ -49,15 +49,14 @@ def main(given: list[str] | None = None) -> None:
         known.add_argument("name")
         known.add_argument("--tier", choices=("screen", "trial", "final"), default="screen")
     arguments = parser.parse_args(given)
-    say: Say = print_line
     if arguments.verb == "train":
-        train_in_turn(arguments, say)
+        train_in_turn(arguments, print_line)
         return
     bank = Bank(arguments.root, arguments.name)
     if arguments.verb == "device":
-        measure(bank, arguments.tier, say)
+        measure(bank, arguments.tier, print_line)
     path, rows = table(bank, arguments.tier)
-    say(f"{path}: {rows} rows")
+    print_line(f"{path}: {rows} rows")
 
 
 def train_in_turn(arguments: argparse.Namespace, say: Say) -> None:

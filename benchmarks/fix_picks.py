@@ -36,7 +36,12 @@ def pick(speedup: float, number: int, records: list[TrialRecord]) -> dict[str, A
         "candidate": record.candidate.flat(),
         "seed": record.candidate.seed,
         "finals": [
-            {"trial": item.number, "seed": item.candidate.seed, "sha256": (item.artifact or {})["sha256"]}
+            {
+                "trial": item.number,
+                "seed": item.candidate.seed,
+                "epochs": item.candidate.flat().get("distill.epochs"),
+                "sha256": (item.artifact or {})["sha256"],
+            }
             for item in finals
         ],
     }

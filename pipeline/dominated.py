@@ -23,6 +23,7 @@ NEIGHBOURS = 3
 DOMINATED = "dominated"  # the constraint that such a trial violates
 ROUNDING = 1e-9  # a quality above the bound by less is a rounding error
 _EXACT = ("size_mb", "macs_m", "parameters_m")  # counted, not measured
+_MEMORY, _MEMORY_NOISE = "peak_memory_mb", 0.05  # measured, and the same however disturbed the timing was
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ def _number(values: Mapping[str, Any], axis: str) -> float:
 
 
 def at_best(name: str, value: float, noise: float) -> float:
-    """What a figure may be at best, measured with an error of this share; what is counted has none."""
+    """What a figure may be at best, timed with an error of this share; what is counted has none, memory a fixed one."""
     if name in _EXACT:
         return value
+    noise = min(noise, _MEMORY_NOISE) if name == _MEMORY else noise
     return value * (1 + noise) if METRICS[name].maximize else value / (1 + noise)

@@ -96,7 +96,7 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
         return None
     measurement, shipped = untrained_figures(candidate, bench, folder)
     twin = Twin(device_metrics(measurement, shipped, bench), measurement.to_json())
-    hoped = {name: at_best(name, value, noise(measurement)) for name, value in twin.metrics.items()}
+    hoped = {name: at_best(name, value, noise(twin)) for name, value in twin.metrics.items()}
     hopeless = {name for name, value in budget.violations(limits, hoped).items() if value > 0}
     found = budget.violations(limits, twin.metrics)
     over = {name: value for name, value in found.items() if name in hopeless and value > MARGIN}
@@ -106,10 +106,10 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
     return twin
 
 
-def noise(measurement: Measurement) -> float:
-    """By what share a figure of this measurement may be better than it came out: at its interval's good end."""
-    latency = measurement.latency
-    return max(MARGIN, latency.ratio / latency.ratio_low - 1) if latency.ratio_low > 0 else math.inf
+def noise(twin: Twin) -> float:
+    """By what share a timed figure may be better than it came out: at the good end of the ratio's interval."""
+    latency = twin.measurement["latency"]
+    return max(MARGIN, latency["ratio"] / latency["ratio_low"] - 1) if latency["ratio_low"] > 0 else math.inf
 
 
 def refuse_dominated(candidate: Candidate, bench: Workbench, twin: Twin, peers: Sequence[TrialRecord]) -> None:
@@ -124,7 +124,7 @@ def refuse_dominated(candidate: Candidate, bench: Workbench, twin: Twin, peers: 
         teacher=bench.teacher_metrics,
         nested=bench.families[candidate.student].nested,
         margin=margin,
-        noise=noise(Measurement.from_json(twin.measurement)),
+        noise=noise(twin),
     )
     if found is not None:
         raise _refused(sentence(found, objectives, margin), bench, twin, {DOMINATED: found.excess})

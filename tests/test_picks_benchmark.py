@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import synthetic
 import yaml
@@ -24,20 +26,12 @@ FILE = "examples/digits.yaml"
 def digits(tmp_path: Path) -> Workspace:
     """A search of two trials and a final of the first."""
     workspace = Workspace(tmp_path / "runs", "digits")
-    flat = {"student": "convnet", "convnet.width": 16, "quantize.scheme": "none"}
+    flat = {"student": "convnet", "convnet.width": 16, "distill.epochs": 6, "quantize.scheme": "none"}
+    bench = SimpleNamespace(labels=np.zeros(synthetic.ROWS, dtype=int), workspace=workspace)
     for number, (seed, final_of) in enumerate([(7, None), (8, None), (1007, 0)]):
-        write_record(
-            workspace.folder,
-            synthetic.record(number, Candidate.of(flat, seed), _Bench(workspace), print).with_(final_of=final_of),
-        )
+        record = synthetic.record(number, Candidate.of(flat, seed), bench, print)
+        write_record(workspace.folder, record.with_(final_of=final_of))
     return workspace
-
-
-class _Bench:
-    labels = synthetic.np.zeros(synthetic.ROWS, dtype=int)
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
 
 
 def test_a_pick_and_its_finals_are_written(digits: Workspace, tmp_path: Path) -> None:
@@ -49,7 +43,7 @@ def test_a_pick_and_its_finals_are_written(digits: Workspace, tmp_path: Path) ->
     assert pick["budget"] == {"speedup": 9.0}
     assert (pick["trial"], pick["seed"]) == (0, 7)
     assert pick["candidate"]["convnet.width"] == 16
-    assert pick["finals"] == [{"trial": 2, "seed": 1007, "sha256": "0" * 64}]
+    assert pick["finals"] == [{"trial": 2, "seed": 1007, "epochs": 6, "sha256": "0" * 64}]
 
 
 def test_nothing_is_fixed_after_the_test_split_was_scored(digits: Workspace, tmp_path: Path) -> None:

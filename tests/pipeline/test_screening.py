@@ -12,7 +12,7 @@ import pytest
 from fakes import ScriptedTarget
 from learning_helper import digits
 
-from hardware_targets import Energy, Measurement
+from hardware_targets import Energy
 from pipeline.config import TargetConfig, TrialsConfig
 from pipeline.errors import Refused
 from pipeline.modelled import no_model
@@ -156,9 +156,12 @@ def test_what_may_be_within_its_budget_is_trained(bench: Any, tmp_path: Path, mo
     monkeypatch.setattr(bench.target, "measure", vague)
     bench.config.budget = {"latency_p50_ms": 3.3}  # 21 % over, and the ratio is known to 25 %
     twin = screen(candidate(), bench, tmp_path)
-    assert twin is not None and noise(Measurement.from_json(twin.measurement)) == pytest.approx(0.25)
+    assert twin is not None and noise(twin) == pytest.approx(0.25)
     bench.config.budget = {"latency_p50_ms": 3.1}
     with pytest.raises(Refused, match=r"latency_p50_ms 4 ms \(29 % over 3\.1\)"):
+        screen(candidate(), bench, tmp_path)
+    bench.config.budget = {"peak_memory_mb": twin.metrics["peak_memory_mb"] / 1.2}  # memory is not timed
+    with pytest.raises(Refused, match="peak_memory_mb"):
         screen(candidate(), bench, tmp_path)
 
 
