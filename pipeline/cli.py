@@ -337,7 +337,11 @@ def clean(
 
 def main() -> None:
     """The command `niwaki`."""
-    sys.exit(run())
+    code = run()
+    # CPython notes an interrupt that fell into an exec of a string (an import that makes a dataclass), and `python -m`
+    # dies of it at the end although it was caught. The next exec of a string clears the note.
+    exec("pass")
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:

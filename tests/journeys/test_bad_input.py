@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -339,6 +341,20 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(pipeline.api, "front", interrupted)
     assert run(["front", "any"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+# In Python 3.11 `python -m` died of the signal at its end, although the interruption had been caught and told.
+def test_an_interruption_within_an_exec_still_ends_with_130(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "from pipeline import cli\n"
+        "def app(**_): exec('raise KeyboardInterrupt')\n"
+        "cli.app = app\n"
+        "if __name__ == '__main__': cli.main()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "interrupted"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 130 and "the same command goes on" in ended.stderr
 
 
 def test_there_are_enough_of_them() -> None:
