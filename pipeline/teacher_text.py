@@ -74,6 +74,12 @@ def bare(model: Any) -> TeacherModule:
     return TeacherModule(model)
 
 
+def words(model: Any) -> nn.Embedding | None:
+    """The table that input ids are looked up in."""
+    table = model.get_input_embeddings()
+    return table if isinstance(table, nn.Embedding) else None
+
+
 def augmentation(training: TeacherTraining) -> str:  # noqa: ARG001 - shifts and mirrors are for images
     return "none"
 

@@ -77,6 +77,7 @@ def train_teacher(
         on_epoch=best.after,
         deadline=deadline,
         precision=training.precision,
+        words=kind.words(model),
     )
     logits = best.restored()
     metrics, intervals = quality_with_intervals(task.labels("validation"), logits)

@@ -17,6 +17,7 @@ from torch import nn
 
 from hardware_targets import Worker, this_worker
 from pipeline.errors import ConfigError, Failed
+from pipeline.shown_rows import shown_rows
 from pipeline.tasks import Batches
 from pipeline.training_state import TrainingState
 
@@ -56,6 +57,7 @@ def fit(
     begin: TrainingState | None = None,
     between: Between | None = None,
     worker: Worker | None = None,
+    words: nn.Embedding | None = None,
 ) -> None:
     """Train `module` in place; it is left in eval mode, its memory laid out as it was.
 
@@ -69,9 +71,13 @@ def fit(
 
     `between(epochs done, take)` is called after each epoch but the last and may raise to stop; `take()` is the state
     there. Begun with it and otherwise alike, training goes on to the same bits as if it had never stopped.
+
+    Of `words`, the module's table of word pieces, only the rows that `batches` shows are trained (`ShownRows`).
     """
     worker = worker or this_worker()
-    clock, optimizer = clock or worker.clock, _optimizer(module, learning_rate, weight_decay)
+    clock, shown = clock or worker.clock, shown_rows(words, None if words is None else batches.pieces())
+    with shown:
+        optimizer = _optimizer(module, learning_rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)
     steps, done = epochs * batches.steps, 0 if begin is None else begin.epoch
     low = pays_in_bf16(module) if precision == "auto" else precision == "bf16"
@@ -83,13 +89,14 @@ def fit(
         for epoch in range(done, epochs):
             module.train()
             total = 0.0
-            for step, batch in enumerate(batches.epoch(generator), epoch * batches.steps):
-                if deadline is not None and clock() > deadline:
-                    raise Failed(f"time limit reached in epoch {epoch + 1} of {epochs}; raise it or train for less")
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate * schedule(step, steps)
-                with worker.step():
-                    total += _step(module, batch, loss_fn, optimizer, low, epoch)
+            with shown:
+                for step, batch in enumerate(batches.epoch(generator), epoch * batches.steps):
+                    if deadline is not None and clock() > deadline:
+                        raise Failed(f"time limit reached in epoch {epoch + 1} of {epochs}; raise it or train for less")
+                    for group in optimizer.param_groups:
+                        group["lr"] = learning_rate * schedule(step, steps)
+                    with worker.step():
+                        total += _step(module, batch, loss_fn, optimizer, low, epoch)
             module.eval()
             on_epoch(epoch, total / batches.steps)
             if between is not None and epoch + 1 < epochs:

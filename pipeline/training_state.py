@@ -40,16 +40,16 @@ class TrainingState:
         own = [name for name in self.tensors if name.startswith(WEIGHTS)]
         try:
             module.load_state_dict({name.removeprefix(WEIGHTS): self.tensors[name] for name in own}, strict=True)
+            for place, parameter in enumerate(_trained(optimizer)):
+                prefix = f"{OPTIMIZER}{place}."
+                # In the parameter's own memory layout, which the fused step walks through.
+                optimizer.state[parameter] = {
+                    name.removeprefix(prefix): torch.empty_like(parameter).copy_(value) if value.ndim else value.clone()
+                    for name, value in self.tensors.items()
+                    if name.startswith(prefix)
+                }
         except RuntimeError:
             raise Failed("the checkpoint of this student was written by another version and does not fit it") from None
-        for place, parameter in enumerate(_trained(optimizer)):
-            prefix = f"{OPTIMIZER}{place}."
-            # In the parameter's own memory layout, which the fused step walks through.
-            optimizer.state[parameter] = {
-                name.removeprefix(prefix): torch.empty_like(parameter).copy_(value) if value.ndim else value.clone()
-                for name, value in self.tensors.items()
-                if name.startswith(prefix)
-            }
         generator.set_state(self.tensors[ORDER])
         torch.set_rng_state(self.tensors[CHANCE])
 

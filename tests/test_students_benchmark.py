@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from pipeline import training
+from pipeline.shown_rows import ShownRows
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -111,6 +112,10 @@ def test_each_variant_takes_one_thing_away(file: Path) -> None:
     assert training._optimizer(module, 0.1, 0.0).defaults["fused"]
     with training_speed.no_bfloat16(bench):
         assert not training.pays_in_bf16(torch.nn.Linear(512, 512))
+    table = torch.nn.Embedding(30, 2)
+    with training_speed.whole_table(bench):
+        assert not isinstance(training.shown_rows(table, np.arange(9)), ShownRows)
+    assert isinstance(training.shown_rows(table, np.arange(9)), ShownRows)
     view = bench.task.view(students.build(students.candidate(bench, {"bert.layers": 1}, 0), bench).shape)
     padding = {name: _padding(bench, view, variant) for name, (_, _, variant) in training_speed.VARIANTS.items()}
     assert padding["batches of any lengths"] > padding["all of it"]

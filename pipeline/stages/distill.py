@@ -322,6 +322,7 @@ def _learn(
         begin=None if begun is None else begun.state,
         between=between,
         worker=worker,
+        words=getattr(artifact.module, "word", None),
     )
     return artifact, curve
 

@@ -45,6 +45,10 @@ class Batches(Protocol):
         """Every row once, as it is; `Batch.rows` says which, for batches may be sorted by length inside."""
         ...
 
+    def pieces(self) -> np.ndarray | None:
+        """int64 word pieces that an epoch can show, each once; None of images."""
+        ...
+
 
 class Task(Protocol):
     """A prepared data set; splits are train, validation, selection (never seen by the search) and test.

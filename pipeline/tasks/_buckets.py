@@ -32,6 +32,11 @@ class Copies:
         shown: np.ndarray = np.where(turned, self.first + copy * self.rows + rows, rows)
         return shown
 
+    def all_of(self, rows: np.ndarray) -> np.ndarray:
+        """The rows and every copy of them."""
+        copied = rows[rows < self.rows]
+        return np.concatenate([rows, *(self.first + copy * self.rows + copied for copy in range(self.count))])
+
 
 @dataclass(frozen=True)
 class TokenBatches:
@@ -71,6 +76,12 @@ class TokenBatches:
         """Every row once, sorted by length; `Batch.rows` says which they are."""
         for rows in _sorted(self.table.lengths, np.arange(len(self.table)), batch_size):
             yield self._batch(rows)
+
+    def pieces(self) -> np.ndarray:
+        """int64 word pieces that an epoch can show, the padding among them."""
+        shown = np.zeros(len(self.table), dtype=bool)
+        shown[self._shown if self.copies is None else self.copies.all_of(self._shown)] = True
+        return np.union1d(self.table.ids[np.repeat(shown, self.table.lengths)], [self.pad]).astype(np.int64)
 
     def _batch(self, rows: np.ndarray) -> Batch:
         starts = self.table.starts[rows]

@@ -40,6 +40,9 @@ class Images:
             pixels, mirrored = augmented(source[rows], self.augment, generator)
             yield Batch((self.normalised(pixels),), rows, mirrored)
 
+    def pieces(self) -> None:
+        return None
+
     def in_order(self, batch_size: int = 256) -> Iterator[Batch]:
         """All rows, as they are."""
         rows = torch.arange(len(self.pixels))

@@ -17,6 +17,7 @@ from torch import nn
 from pipeline import tasks
 from pipeline.artifact import TorchArtifact
 from pipeline.config import TaskConfig
+from pipeline.tasks._tokens import TokenTable
 from pipeline.teacher_cache import MIRRORED, PLAIN, TeacherTargets
 
 torch.set_num_threads(1)
@@ -39,6 +40,14 @@ def folder_task(folder: Path, cache: Path, **changes: Any) -> tasks.Task:
     """A task over the files in `folder`."""
     fields: dict[str, Any] = {"data": {"source": "folder", "path": str(folder)}, "size": 8, "channels": 1}
     return tasks.load(TaskConfig(**{**fields, **changes}), cache)
+
+
+def tokens(rows: int, pieces: int, seed: int = 0) -> TokenTable:
+    """Rows of 3 to 12 pieces drawn from so many."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(3, 13, rows)
+    ids = random.integers(0, pieces, int(lengths.sum())).astype(np.int32)
+    return TokenTable(ids, np.cumsum([0, *lengths]), None, 0)
 
 
 def png(value: int, size: int = 6) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from learning_helper import digits, made_targets, tiny_student
+from learning_helper import digits, made_targets, tiny_student, tokens
 from test_encoder_guide import bert
 from torch import nn
 
@@ -20,7 +20,6 @@ from pipeline.checkpoints import Checkpoints
 from pipeline.errors import Failed
 from pipeline.stages.distill import Begin, distill
 from pipeline.tasks._buckets import TokenBatches
-from pipeline.tasks._tokens import TokenTable
 from pipeline.training_state import TrainingState
 from search_spaces import ImageInput, load_family
 from search_spaces.candidate import Candidate
@@ -80,10 +79,7 @@ def test_it_goes_on_to_the_same_bits(made: Callable[[], TorchArtifact], task: ta
 
 def test_so_does_an_encoder_that_is_shown_its_teachers_inside() -> None:
     """Projections into the teacher's width are trained too, and the first epoch learns the inside alone."""
-    random = np.random.default_rng(0)
-    lengths = random.integers(3, 13, 90)
-    ids = random.integers(0, 30, int(lengths.sum())).astype(np.int32)
-    table = TokenTable(ids, np.cumsum([0, *lengths]), None, 0)
+    table = tokens(90, 20)  # of the 30 that the student knows, so part of its table does not learn
     task: Any = SimpleNamespace(
         labels=lambda _: np.arange(90) % 2, classes=("a", "b"), class_weight_vector=lambda: np.ones(2, np.float32),
         view=lambda _: {}, batches=lambda *_, **__: TokenBatches(table, pad=0, longest=12, batch_size=16),
