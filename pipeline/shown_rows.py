@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-FEW = 0.9  # of the table's rows: where training shows more, nothing is gained
+NEARLY_ALL = 0.9  # of the table's rows: where training shows so many, nothing is gained
 
 
 class ShownRows:
@@ -24,7 +24,7 @@ class ShownRows:
         """`pieces`: int64, in any order: all that `table` will be asked for inside."""
         padding = [] if table.padding_idx is None else [table.padding_idx]
         self.table, self.padding = table, table.padding_idx
-        self.pieces = torch.from_numpy(np.unique([*pieces, *padding]).astype(np.int64))
+        self.pieces = torch.from_numpy(np.union1d(pieces, padding).astype(np.int64))
         # A piece that nobody announced is beyond the end of the small table: an error, and no wrong row.
         self.places = torch.full((table.num_embeddings,), len(self.pieces), dtype=torch.int64)
         self.places[self.pieces] = torch.arange(len(self.pieces))
@@ -46,6 +46,6 @@ class ShownRows:
 
 def shown_rows(table: nn.Embedding | None, pieces: np.ndarray | None) -> AbstractContextManager[Any]:
     """`ShownRows`, or a context that does nothing where there is no such table or nearly all of it is shown."""
-    if table is None or pieces is None or len(pieces) >= FEW * table.num_embeddings:
+    if table is None or pieces is None or len(pieces) >= NEARLY_ALL * table.num_embeddings:
         return nullcontext()
     return ShownRows(table, pieces)

@@ -75,7 +75,7 @@ def fit(
     Of `words`, the module's table of word pieces, only the rows that `batches` shows are trained (`ShownRows`).
     """
     worker = worker or this_worker()
-    clock, shown = clock or worker.clock, shown_rows(words, None if words is None else batches.pieces())
+    clock, shown = clock or worker.clock, shown_rows(words, batches.pieces())
     with shown:
         optimizer = _optimizer(module, learning_rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -74,6 +75,22 @@ def test_recipes_are_given_about_the_same_time(file: Path) -> None:
     accuracies = [line["accuracy"] for line in lines]
     assert accuracies == sorted(accuracies, reverse=True)
     assert max(line["rows"] for line in lines) <= 0.5
+
+
+def test_a_costly_recipe_sees_so_many_rows_that_it_takes_as_long(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = students.prepared(str(file), file.parent / "mlruns")
+    known = {name: (10.0 * place, 100.0 * (1 + place)) for place, name in enumerate(students.RECIPES)}
+    names = iter([name for name in students.RECIPES for _ in range(3)] + list(students.RECIPES))
+
+    def taken(_bench: Any, _flat: Any, _seed: int, rows: float, *_: Any) -> tuple[np.ndarray, float]:
+        fixed, growing = known[next(names)]
+        return np.ones(4, dtype=bool), fixed + growing * rows
+
+    monkeypatch.setattr(students, "trained", taken)
+    arguments: Any = SimpleNamespace(layers=2, epochs=1, learning_rate=None, rows=0.5, seeds=1)
+    ((_, rows),) = students.by_recipe(bench, arguments)
+    assert [row.cpu_seconds for row in rows] == pytest.approx([50.0] * len(rows))
+    assert [row.rows for row in rows] == pytest.approx([0.5, 0.2, 0.1, 0.05])
 
 
 def test_a_difference_is_paired() -> None:

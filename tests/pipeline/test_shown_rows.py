@@ -73,7 +73,6 @@ def test_inside_the_table_is_small_and_outside_it_is_whole_with_what_was_learned
         assert reader.word.weight.shape == (40, 6)
         before[PIECES] += 1.0
         assert torch.equal(reader.word.weight, before)
-        answer = reader(ids, mask)
         with torch.no_grad():  # what a checkpoint or a best epoch puts back is what learns next
             reader.word.weight[3] = before[3] = 7.0
         answer = reader(ids, mask)
@@ -94,7 +93,7 @@ def test_a_piece_that_was_not_announced_is_an_error() -> None:
 
 def test_padding_still_learns_nothing() -> None:
     reader = Reader(padding=7)
-    with ShownRows(reader.word, PIECES) as _:
+    with ShownRows(reader.word, PIECES):
         reader(torch.tensor([[7, 8]]), torch.ones(1, 2)).sum().backward()
         grad: Any = reader.word.weight.grad
         assert grad.abs().sum(1).gt(0).tolist() == [False, False, False, False, True]  # 2, 3, 5, 7, 8

@@ -129,3 +129,14 @@ def test_a_state_that_does_not_fit_ends_the_trial(task: tasks.Task) -> None:
     other.module.classifier = nn.Linear(3, 10)
     with pytest.raises(Failed, match="does not fit"):
         distill(other, task, targets, SETTINGS, seed=0, begin=Begin(states[0], []))
+
+
+def test_moments_of_a_larger_table_do_not_fit_either() -> None:
+    """As a checkpoint has them that was kept before only the rows that are shown were learned."""
+    table, small = nn.Embedding(10, 2), nn.Parameter(torch.zeros(4, 2))
+    optimizer, order = torch.optim.AdamW(table.parameters()), torch.Generator()
+    table(torch.tensor([3])).sum().backward()
+    optimizer.step()
+    state = TrainingState.of(1, table, optimizer, order)
+    with pytest.raises(Failed, match="another version"):
+        state.put_back(table, torch.optim.AdamW([small]), order)
