@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -55,6 +56,7 @@ def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
     found["tpe + dominated by a regression"] = Strategy(refuses=(dominated_by_ridge,))
     found["tpe + rungs for good"] = Strategy(stops=beaten_at_rung, rungs=rungs)
     found["all"] = _with(rules.values())
+    found["all, every shape screened before"] = replace(found["all"], screened_before=True)
     return found | {
         f"all - {left}": _with(rule for name, rule in rules.items() if name != left) for left in rules
     }  # fmt: skip

@@ -35,7 +35,10 @@ def dominated(point: Point, seen: Sequence[TrialRecord], bank: Stored) -> Violat
 
 
 def device_aware(search: Search) -> Point | None:
-    """What `sampler: device_aware` proposes of all that the bank holds; None while it knows too little."""
+    """What `sampler: device_aware` proposes of all that the bank holds; None while it knows too little.
+
+    Figures of the device are known of files that were measured, as in the product; of the others they are predicted.
+    """
     bank = search.bank
     found = propose(
         Known(
@@ -43,12 +46,17 @@ def device_aware(search: Search) -> Point | None:
             search.run.records,
             bank.teacher_metrics,
             bank.chance,
-            figures=lambda wanted: [device_of(bank.points[one.key].metrics) for one in wanted],
+            figures=lambda wanted: [known_figures(bank.points[one.key], search) for one in wanted],
             listed=[point.candidate for point in bank.students()],
         ),
         search.config,
     )
     return None if found is None else bank.points[found.key]
+
+
+def known_figures(point: Point, search: Search) -> dict[str, float] | None:
+    """Figures of the device where the file was measured in this search, or before it."""
+    return device_of(point.metrics) if point.file in search.measured else None
 
 
 def stopped(own: Reached, others: Sequence[Reached], bank: Stored) -> Violations | None:

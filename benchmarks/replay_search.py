@@ -34,6 +34,7 @@ class Strategy:
     rungs: tuple[int, ...] = ()
     harvest: int = 0
     choose: Callable[[Search], Point | None] | None = None  # instead of the sampler; None asks the sampler
+    screened_before: bool = False  # every file of the bank, by another search: their figures are known and cost nothing
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Search:
         self.study = optuna.create_study(directions=directions, sampler=studies.make_sampler(self.config, seed))
         self.run = Run()
         self.tried: set[str] = set()
-        self._screened: set[str] = set()
+        self.measured = {point.file for point in bank.students()} if strategy.screened_before else set[str]()
         self._reached: dict[int, list[Reached]] = {rung: [] for rung in strategy.rungs}
         self._waiting: dict[str, int] = {}  # stopped candidates and the rung where they are
         self._wronged_stops: set[str] = set()
@@ -156,6 +157,8 @@ class Search:
             if not passed and (refused := self._refused(point, number)) is not None:
                 return refused
             if parent is None:
+                if self.strategy.rungs:
+                    self._screen(point)  # who is compared at a rung is compared by its figures, too
                 if (stopped := self._climbed(point, number, passed)) is not None:
                     return stopped
                 self.run.trained += 1
@@ -163,6 +166,7 @@ class Search:
             again = parent is not None and parent.candidate.section("prune") == point.candidate.section("prune")
             self._pay(0.0 if again else point.recover_s)
         self._wall_s += point.make_s + self.bank.measure_s
+        self.measured.add(point.file)
         whole = self._whole(point, number)
         if point.candidate.student == IDENTITY or parent is not None:
             return whole
@@ -170,15 +174,19 @@ class Search:
 
     def _refused(self, point: Point, number: int) -> TrialRecord | None:
         for rule in self.strategy.refuses:
-            if point.file not in self._screened:
-                self._screened.add(point.file)  # the product keeps the figures of a shape
-                self._wall_s += self.bank.screen_s
+            self._screen(point)
             if (violations := rule(point, self.run.records, self.bank)) is not None:
                 name = rule.__name__
                 self.run.refused[name] = self.run.refused.get(name, 0) + 1
                 self.run.wronged[name] = self.run.wronged.get(name, 0) + self._enters(self._whole(point, number))
                 return self._record(point, number, "refused", violations)
         return None
+
+    def _screen(self, point: Point) -> None:
+        """Measure its untrained twin, once for each file."""
+        if point.file not in self.measured:
+            self.measured.add(point.file)
+            self._wall_s += self.bank.screen_s
 
     def _climbed(self, point: Point, number: int, passed: int) -> TrialRecord | None:
         """The record of a student that is stopped at a rung beyond those it has passed."""

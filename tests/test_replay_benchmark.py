@@ -136,6 +136,19 @@ def test_what_is_over_budget_is_refused_for_the_price_of_its_measurement(make: M
     assert run.last.wall_s == pytest.approx(run.last.train_s + made + 3.5 * len(screened))  # once for each file
 
 
+def test_who_comes_to_a_rung_is_measured_before(make: Make) -> None:
+    found = make()
+
+    def never(own: Any, others: Any, bank: Any) -> None:  # noqa: ARG001
+        return None
+
+    run = Search(found, Strategy("random", stops=never, rungs=(2,)), 0).until(trials=12)
+    points = [found.points[key] for key in keys(run)]
+    screened = {point.file for point in points if point.candidate.student != IDENTITY}
+    more = sum(point.make_s + found.measure_s for point in points) + 3.5 * len(screened)
+    assert run.last.wall_s == pytest.approx(run.last.train_s + more)
+
+
 def test_a_refusal_that_wrongs_is_counted(make: Make) -> None:
     run = Search(make(), Strategy("random", refuses=(everything,)), 0).until(trials=12)
     assert run.refused["everything"] == 12 - 2  # all but the identities

@@ -78,6 +78,18 @@ def test_the_chooser_proposes_what_the_bank_holds(stored: replay_bank.Stored) ->
     assert all(r.seconds["distill"] == stored.points[r.candidate.key].train_s for r in trained)
 
 
+def test_the_chooser_knows_figures_of_measured_files_only(stored: replay_bank.Stored) -> None:
+    known = replay.strategies((2, 4))
+    search = Search(stored, known["tpe + chooser"], 0)
+    assert not any(replay_product.known_figures(point, search) for point in stored.students())
+    search.until(trials=8)
+    told = {point.file for point in stored.students() if replay_product.known_figures(point, search)}
+    trained = [stored.points[r.candidate.key].file for r in search.run.records if r.candidate.student != "identity"]
+    assert told == set(trained) and len(told) < len({point.file for point in stored.students()})
+    before = Search(stored, known["all, every shape screened before"], 0)
+    assert all(replay_product.known_figures(point, before) for point in stored.students())
+
+
 def test_what_a_larger_student_rules_out_is_refused(stored: replay_bank.Stored) -> None:
     points = {point.candidate.key: point for point in stored.students()}
     small = next(p for p in points.values() if dict(p.candidate.values)["convnet.width"] == 8 and p.recover_s == 0)

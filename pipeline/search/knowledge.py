@@ -133,10 +133,13 @@ def _figures(
         there = np.array([_doublings(name, record.metrics.get(name), known.teacher, np.nan) for record in measured])
         use = np.isfinite(there)
         centre, scale = (float(there[use].mean()), float(there[use].std())) if use.any() else (0.0, 1.0)
+        asked = ~np.isfinite(value)
+        spread = np.zeros(len(wanted))
         ahead, behind = rows[: len(wanted)], rows[len(wanted) :]
-        belief = believe(ahead, behind[use], there[use], centre=centre, scale=max(scale, 0.5))
-        given = np.isfinite(value)
-        return np.where(given, value, belief.mean), np.where(given, 0.0, belief.deviation)
+        if asked.any():
+            belief = believe(ahead[asked], behind[use], there[use], centre=centre, scale=max(scale, 0.5))
+            value[asked], spread[asked] = belief.mean, belief.deviation
+        return value, spread
 
     return {name: one(name) for name in dict.fromkeys(names)}
 
