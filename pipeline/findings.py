@@ -14,13 +14,14 @@ from pipeline.config_file import parse_config
 from pipeline.errors import ConfigError
 from pipeline.finalists import finalists
 from pipeline.footprint import footprint, trial_sentences
+from pipeline.lineage import UNPRUNED
 from pipeline.pareto import front
 from pipeline.record import TrialRecord, read_json, read_records, write_json
 from pipeline.report import FrontReport, write_report
 from pipeline.statistics import tell_apart
 from pipeline.workspace import Workspace, root_flag
 
-MODEL_FILES = ("model.onnx", "student.safetensors", "float32.onnx", "untrained.onnx")
+MODEL_FILES = ("model.onnx", "student.safetensors", "float32.onnx", "untrained.onnx", f"{UNPRUNED}/student.safetensors")
 
 
 def config_of(workspace: Workspace) -> SearchConfig:

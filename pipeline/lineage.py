@@ -17,6 +17,7 @@ from search_spaces.candidate import Candidate, Scalar
 from search_spaces.compression import TRAINED_SCHEMES, refines
 
 RUNGS = 2  # of the ladder of pruning ratios
+UNPRUNED = "unpruned"  # in the folder of a pruned trial, the student as it was before, until it has been harvested
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ def begun(candidate: Candidate, parent: TrialRecord, search: Path) -> Begun | No
         return None
     theirs, ours = (one.section("prune") for one in (parent.candidate, candidate))
     if theirs != ours and theirs.get("ratio", 0):
-        return None
-    return Begun(parent.number, folder, pruned=theirs == ours)
+        folder = folder / UNPRUNED
+    return Begun(parent.number, folder, pruned=theirs == ours) if stored(folder) else None
 
 
 def lends(record: TrialRecord) -> bool:
@@ -52,7 +53,7 @@ def lends(record: TrialRecord) -> bool:
 def siblings(candidate: Candidate, space: SearchSpace, most: int) -> list[dict[str, Scalar]]:
     """Up to `most` flat candidates that `candidate`'s training serves as well; the ladder first, then 8-bit schemes.
 
-    A pruned student has no ladder below it.
+    On the ladder of a pruned student the unpruned one is the first rung.
     """
     flats = [*_ladder(candidate, space), *_schemes(candidate, space)]
     return [flat for flat in flats if not isinstance(space.params_of(flat), str)][:most]
@@ -60,7 +61,8 @@ def siblings(candidate: Candidate, space: SearchSpace, most: int) -> list[dict[s
 
 def _ladder(candidate: Candidate, space: SearchSpace) -> list[dict[str, Scalar]]:
     plain = candidate.flat()
-    if plain.get("prune.ratio") != 0 or not space.students[candidate.student].prunable:
+    own = plain.get("prune.ratio")
+    if own is None or not space.students[candidate.student].prunable:
         return []
     ratios = [float(value) for value in space.prune["ratio"].values() or () if float(value) > 0]
     places = (
@@ -69,8 +71,12 @@ def _ladder(candidate: Candidate, space: SearchSpace) -> list[dict[str, Scalar]]
         else [len(ratios) * (rung + 1) // (RUNGS + 1) for rung in range(RUNGS)]
     )
     chosen = [ratios[place] for place in places]
-    rest = {f"prune.{axis}": dimension.start for axis, dimension in space.prune.items() if axis != "ratio"}
-    return [{**plain, **rest, "prune.ratio": ratio} for ratio in chosen]
+    if own == 0:
+        rest = {f"prune.{axis}": dimension.start for axis, dimension in space.prune.items() if axis != "ratio"}
+        return [{**plain, **rest, "prune.ratio": ratio} for ratio in chosen]
+    whole = {name: value for name, value in plain.items() if not name.startswith("prune.")}
+    others = [{**plain, "prune.ratio": ratio} for ratio in chosen if ratio != own]
+    return [{**whole, "prune.ratio": 0.0}, *others][:RUNGS]
 
 
 def _schemes(candidate: Candidate, space: SearchSpace) -> list[dict[str, Scalar]]:

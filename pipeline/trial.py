@@ -16,7 +16,7 @@ from pipeline.artifact import TorchArtifact
 from pipeline.at_rungs import Climb
 from pipeline.errors import Failed, Refused, Stopped
 from pipeline.judging import judge
-from pipeline.lineage import Begun
+from pipeline.lineage import UNPRUNED, Begun
 from pipeline.making import build, export_student, pruned, quantized, rounding
 from pipeline.phases import Phases
 from pipeline.record import TrialRecord
@@ -126,7 +126,8 @@ def _travel(
                 twin = screened(candidate, bench, folder, found, peers)
         if bench.config.trials.rungs and peers is not None and begun is None:
             climb = Climb(number, candidate, bench, peers, twin)
-        student, exported = _trained(candidate, bench, deadline, clock, step, found, begun, climb, ancestor)
+        kept = folder / UNPRUNED if bench.config.trials.harvest and not bench.in_full else None
+        student, exported = _trained(candidate, bench, deadline, clock, step, found, begun, climb, ancestor, kept)
         save_student(folder, student)
         with clock("export"):
             step("exporting")
@@ -151,8 +152,12 @@ def _trained(
     begun: Begun | None,
     climb: Climb | None,
     ancestor: Ancestor | None,
+    kept: Path | None,
 ) -> tuple[TorchArtifact, TorchArtifact]:
-    """The student, and what is exported: itself, or its twin that rounds, with the same parameters."""
+    """The student, and what is exported: itself, or its twin that rounds, with the same parameters.
+
+    A student that is trained here and pruned is `kept` as it was before, where others will begin with it.
+    """
     curve: list[Mapping[str, float]] = [] if climb is None else climb.curve
     found["curve"] = tuple(curve)
     found["inherited_from"] = None if ancestor is None else ancestor.number
@@ -203,6 +208,8 @@ def _trained(
             )
     pruning = candidate.section("prune")
     if pruning.get("ratio", 0) and not (begun and begun.pruned):
+        if kept is not None and begun is None:
+            save_student(kept, student)
         with clock("prune"):
             step("pruning")
             student = pruned(student, candidate, bench)

@@ -30,7 +30,8 @@ def encode(candidates: Sequence[Flat], space: SearchSpace) -> Array:
     """
     columns = [np.array([float(flat["student"] == name) for flat in candidates]) for name in space.students]
     for dimensions in _axes(space).values():
-        found = [_own(flat, dimensions) for flat in candidates]
+        plain = tuple(dict.fromkeys(name.split("@")[0] for name in dimensions))
+        found = [_own(flat, plain) for flat in candidates]
         columns += _columns(found, list(dimensions.values()))
     matrix = np.column_stack(columns) if columns else np.zeros((len(candidates), 0))
     return _telling(matrix)
@@ -49,9 +50,12 @@ def _axes(space: SearchSpace) -> dict[str, dict[str, Dimension]]:
     return axes
 
 
-def _own(flat: Flat, dimensions: Mapping[str, Dimension]) -> Scalar | None:
+def _own(flat: Flat, names: Sequence[str]) -> Scalar | None:
     """A candidate's value on an axis, by whichever of its flat names it has; None where it does not have the axis."""
-    return next((flat[plain] for name in dimensions if (plain := name.split("@")[0]) in flat), None)
+    for name in names:
+        if name in flat:
+            return flat[name]
+    return None
 
 
 def _columns(values: Sequence[Scalar | None], dimensions: Sequence[Dimension]) -> list[Array]:

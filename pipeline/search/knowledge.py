@@ -121,8 +121,8 @@ def _figures(
 ) -> dict[str, tuple[Array, Array]]:
     """Means and spreads of each figure of these candidates, in doublings of the teacher's; no spread where known."""
     measured = [record for record in records if record.candidate.student != IDENTITY]
-    shapes = [_shape(candidate) for candidate in [*wanted, *(record.candidate for record in measured)]]
-    rows = encode(shapes, known.space)
+    both = [*wanted, *(record.candidate for record in measured)]
+    rows = encode([_shape(candidate) for candidate in both], known.space)
     own = {record.candidate.key: record.metrics for record in records}
     told = [
         {**(before or {}), **own.get(one.key, {})} for one, before in zip(wanted, known.figures(wanted), strict=True)
@@ -137,8 +137,9 @@ def _figures(
         spread = np.zeros(len(wanted))
         ahead, behind = rows[: len(wanted)], rows[len(wanted) :]
         if asked.any():
-            belief = believe(ahead[asked], behind[use], there[use], centre=centre, scale=max(scale, 0.5))
-            value[asked], spread[asked] = belief.mean, belief.deviation
+            shapes, which = np.unique(ahead[asked], axis=0, return_inverse=True)  # many differ in their training only
+            belief = believe(shapes, behind[use], there[use], centre=centre, scale=max(scale, 0.5))
+            value[asked], spread[asked] = belief.mean[which], belief.deviation[which]
         return value, spread
 
     return {name: one(name) for name in dict.fromkeys(names)}

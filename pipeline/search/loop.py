@@ -6,6 +6,7 @@ in between, the next start mends the later ones from the earlier.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from pipeline.ancestor import Ancestor, nearest
 from pipeline.config import SearchConfig
 from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, write_front
-from pipeline.lineage import Begun, begun, lends, siblings
+from pipeline.lineage import UNPRUNED, Begun, begun, lends, siblings
 from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
 from pipeline.record import TrialRecord, read_records, write_record
@@ -212,15 +213,14 @@ class _Loop:
 
         Cut off, the next start does those that are missing.
         """
-        if not lends(parent):
-            return
-        tried = {record.candidate.key for record in self.records if record.counts}
-        for flat in siblings(parent.candidate, self.space, self.config.trials.harvest):
-            candidate = Candidate.of(flat, parent.candidate.seed)
-            start = begun(candidate, parent, self.workspace.folder)
-            if start is None or candidate.key in tried:
-                continue
-            self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
+        if lends(parent):
+            tried = {record.candidate.key for record in self.records if record.counts}
+            for flat in siblings(parent.candidate, self.space, self.config.trials.harvest):
+                candidate = Candidate.of(flat, parent.candidate.seed)
+                start = begun(candidate, parent, self.workspace.folder)
+                if start is not None and candidate.key not in tried:
+                    self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
+        shutil.rmtree(self.workspace.trial(parent.number) / UNPRUNED, ignore_errors=True)  # as large as the student
 
     def _begun_with(self, number: int, candidate: Candidate, start: Begun) -> TrialRecord:
         return run_trial(number, candidate, self.bench, self.progress.step, start)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import search_spaces
-from pipeline.lineage import begun, lends, siblings
+from pipeline.lineage import UNPRUNED, begun, lends, siblings
 from pipeline.record import TrialRecord, trial_folder
 from pipeline.student_files import SHAPE, WEIGHTS
 from search_spaces import ImageInput, SearchSpace
@@ -64,8 +64,16 @@ def test_a_narrow_space_has_fewer_siblings() -> None:
     narrow = space(prune={"ratio": 0}, quantize={"scheme": ["none", "fp16"]})
     (only,) = siblings(candidate(narrow), narrow, 20)
     assert only["quantize.scheme"] == "fp16"
-    pruned = candidate(space(), **{"prune.ratio": 0.3})
-    assert {flat["prune.ratio"] for flat in siblings(pruned, space(), 20)} == {0.3}
+
+
+def test_the_ladder_of_a_pruned_student_begins_unpruned() -> None:
+    taught = {"prune.criterion": "taylor", "prune.recovery_epochs": 2, "quantize.scheme": "fp16"}
+    pruned = candidate(space(prune={"criterion": ["magnitude", "taylor"]}), **{"prune.ratio": 0.5, **taught})
+    found = siblings(pruned, space(prune={"criterion": ["magnitude", "taylor"]}), 20)
+    assert [flat["prune.ratio"] for flat in found[:2]] == [0.0, 0.3]
+    assert [flat.get("prune.criterion") for flat in found[:2]] == [None, "taylor"]
+    assert {flat["prune.ratio"] for flat in found[2:]} == {0.5} and len(found) == 6
+    assert siblings(pruned, space(prune={"ratio": 0.5}), 20)[0]["quantize.scheme"] != "fp16"  # 0 is not in the space
 
 
 @pytest.mark.parametrize(
@@ -86,8 +94,16 @@ def test_what_is_taken_over(changes: dict[str, Any], pruned: bool | None, tmp_pa
 def test_a_pruned_student_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     parent = record(candidate(space(), **{"prune.ratio": 0.3}))
     stored(tmp_path)
-    assert begun(candidate(space()), parent, tmp_path) is None
-    assert begun(candidate(space(), **{"prune.ratio": 0.5}), parent, tmp_path) is None
+    others = [candidate(space()), candidate(space(), **{"prune.ratio": 0.5})]
+    assert [begun(other, parent, tmp_path) for other in others] == [None, None]
+    before = tmp_path / "before"
+    stored(before)
+    trial_folder(before, 3).rename(trial_folder(tmp_path, 3) / UNPRUNED)
+    for other in others:
+        start = begun(other, parent, tmp_path)
+        assert start is not None and not start.pruned and start.folder.name == UNPRUNED
+    same = begun(candidate(space(), **{"prune.ratio": 0.3, "quantize.scheme": "fp16"}), parent, tmp_path)
+    assert same is not None and same.pruned and same.folder.name != UNPRUNED
 
 
 @pytest.mark.parametrize(
