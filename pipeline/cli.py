@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The search's configuration.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The search's name.")]
 ROOT = Path("mlruns")
+INTERRUPTED = 130
 
 _SAMPLER_HELP = (
     "tpe (default): learns from refused trials, models conditional axes. "
@@ -338,9 +340,13 @@ def clean(
 def main() -> None:
     """The command `niwaki`."""
     code = run()
-    # CPython notes an interrupt that fell into an exec of a string (an import that makes a dataclass), and `python -m`
-    # dies of it at the end although it was caught. The next exec of a string clears the note.
-    exec("pass")
+    if code == INTERRUPTED:
+        # All is put away by now, and the interpreter's own end is not to be trusted: a thread of torch's that was at
+        # work may abort it, and an interrupt that fell into an exec of a string is noted, so `python -m` dies of it.
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -350,13 +356,13 @@ def run(arguments: list[str] | None = None) -> int:
     as_json = "--json" in (arguments if arguments is not None else sys.argv)
     try:
         code = app(args=arguments, standalone_mode=False)
-        if code == 130:  # typer has turned a KeyboardInterrupt into this exit code
+        if code == INTERRUPTED:  # typer has turned a KeyboardInterrupt into this exit code
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except NiwakiError as error:
         return _failed(str(error), error.exit_code, as_json)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted; finished trials are kept, and the same command goes on", 130, as_json)
+        return _failed("interrupted; finished trials are kept, and the same command goes on", INTERRUPTED, as_json)
     except typer.Exit as error:
         return int(error.exit_code)
     except BrokenPipeError:

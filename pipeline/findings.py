@@ -14,9 +14,8 @@ from pipeline.config_file import parse_config
 from pipeline.errors import ConfigError
 from pipeline.finalists import finalists
 from pipeline.footprint import footprint, trial_sentences
-from pipeline.lineage import UNPRUNED
 from pipeline.pareto import front
-from pipeline.record import TrialRecord, read_json, read_records, write_json
+from pipeline.record import UNPRUNED, TrialRecord, read_json, read_records, write_json
 from pipeline.report import FrontReport, write_report
 from pipeline.statistics import tell_apart
 from pipeline.workspace import Workspace, root_flag

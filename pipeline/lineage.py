@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.record import TrialRecord, trial_folder
+from pipeline.record import UNPRUNED, TrialRecord, trial_folder
 from pipeline.student_files import stored
 from search_spaces import IDENTITY, SearchSpace
 from search_spaces.candidate import Candidate, Scalar
 from search_spaces.compression import TRAINED_SCHEMES, refines
 
 RUNGS = 2  # of the ladder of pruning ratios
-UNPRUNED = "unpruned"  # in the folder of a pruned trial, the student as it was before, until it has been harvested
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,14 @@ def lends(record: TrialRecord) -> bool:
     return own and record.candidate.student != IDENTITY and record.precision not in TRAINED_SCHEMES
 
 
-def siblings(candidate: Candidate, space: SearchSpace, most: int) -> list[dict[str, Scalar]]:
+def siblings(candidate: Candidate, space: SearchSpace, most: int, unpruned: bool = True) -> list[dict[str, Scalar]]:
     """Up to `most` flat candidates that `candidate`'s training serves as well; the ladder first, then 8-bit schemes.
 
-    On the ladder of a pruned student the unpruned one is the first rung.
+    On the ladder of a pruned student the unpruned one is the first rung, if it is at hand.
     """
-    flats = [*_ladder(candidate, space), *_schemes(candidate, space)]
+    pruned = bool(candidate.section("prune").get("ratio", 0))
+    ladder = _ladder(candidate, space) if unpruned or not pruned else []
+    flats = [*ladder, *_schemes(candidate, space)]
     return [flat for flat in flats if not isinstance(space.params_of(flat), str)][:most]
 
 

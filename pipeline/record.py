@@ -16,6 +16,8 @@ from search_spaces.candidate import Candidate
 # `stopped`: left at a rung (`pipeline.rungs`); it may go on later, under another number.
 End = Literal["complete", "refused", "stopped", "failed", "duplicate", "interrupted", "pending"]
 
+UNPRUNED = "unpruned"  # in the folder of a pruned trial, the student as it was before, until it has been harvested
+
 
 @dataclass(frozen=True)
 class TrialRecord:

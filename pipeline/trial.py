@@ -16,10 +16,10 @@ from pipeline.artifact import TorchArtifact
 from pipeline.at_rungs import Climb
 from pipeline.errors import Failed, Refused, Stopped
 from pipeline.judging import judge
-from pipeline.lineage import UNPRUNED, Begun
+from pipeline.lineage import Begun
 from pipeline.making import build, export_student, pruned, quantized, rounding
 from pipeline.phases import Phases
-from pipeline.record import TrialRecord
+from pipeline.record import UNPRUNED, TrialRecord
 from pipeline.rungs import Peers
 from pipeline.screening import compares, drifted, screened
 from pipeline.stages.distill import distill, recover

@@ -22,10 +22,10 @@ from pipeline.ancestor import Ancestor, nearest
 from pipeline.config import SearchConfig
 from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, write_front
-from pipeline.lineage import UNPRUNED, Begun, begun, lends, siblings
+from pipeline.lineage import Begun, begun, lends, siblings
 from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
-from pipeline.record import TrialRecord, read_records, write_record
+from pipeline.record import UNPRUNED, TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.rungs import Peers
 from pipeline.screening import compares, known_figures
@@ -34,6 +34,7 @@ from pipeline.search.further import Stores
 from pipeline.search.knowledge import Known
 from pipeline.search.waiting import Waiting
 from pipeline.spent import Ledger, kept, read_spent
+from pipeline.student_files import stored
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
 from pipeline.warm_start import Lender, borrowed, lender, loan
@@ -213,14 +214,15 @@ class _Loop:
 
         Cut off, the next start does those that are missing.
         """
+        unpruned = self.workspace.trial(parent.number) / UNPRUNED
         if lends(parent):
             tried = {record.candidate.key for record in self.records if record.counts}
-            for flat in siblings(parent.candidate, self.space, self.config.trials.harvest):
+            for flat in siblings(parent.candidate, self.space, self.config.trials.harvest, stored(unpruned)):
                 candidate = Candidate.of(flat, parent.candidate.seed)
                 start = begun(candidate, parent, self.workspace.folder)
                 if start is not None and candidate.key not in tried:
                     self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
-        shutil.rmtree(self.workspace.trial(parent.number) / UNPRUNED, ignore_errors=True)  # as large as the student
+        shutil.rmtree(unpruned, ignore_errors=True)  # as large as the student
 
     def _begun_with(self, number: int, candidate: Candidate, start: Begun) -> TrialRecord:
         return run_trial(number, candidate, self.bench, self.progress.step, start)

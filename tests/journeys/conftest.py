@@ -77,3 +77,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     made = Home(tmp_path_factory.mktemp("home"))
     made.write()
     return made
+
+
+@pytest.fixture
+def own_home(tmp_path: Path) -> Home:
+    """For a search of a test's own."""
+    return Home(tmp_path)

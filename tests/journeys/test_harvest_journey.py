@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.lineage import UNPRUNED
-from pipeline.record import read_records, trial_folder
+from pipeline.record import UNPRUNED, read_records, trial_folder
 from pipeline.student_files import load_student
 
 pytestmark = pytest.mark.timeout(600)
@@ -16,7 +15,8 @@ def parameters(home, number: int) -> int:
     return sum(tensor.numel() for tensor in module.parameters())
 
 
-def test_a_pruned_student_serves_the_whole_one(home) -> None:
+def test_a_pruned_student_serves_the_whole_one(own_home) -> None:
+    home = own_home
     space = {
         "students": ["convnet"],
         "convnet": {"width": 16, "depth": 1, "stages": 2},

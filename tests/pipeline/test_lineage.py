@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import search_spaces
-from pipeline.lineage import UNPRUNED, begun, lends, siblings
-from pipeline.record import TrialRecord, trial_folder
+from pipeline.lineage import begun, lends, siblings
+from pipeline.record import UNPRUNED, TrialRecord, trial_folder
 from pipeline.student_files import SHAPE, WEIGHTS
 from search_spaces import ImageInput, SearchSpace
 from search_spaces.candidate import Candidate
@@ -73,6 +73,8 @@ def test_the_ladder_of_a_pruned_student_begins_unpruned() -> None:
     assert [flat["prune.ratio"] for flat in found[:2]] == [0.0, 0.3]
     assert [flat.get("prune.criterion") for flat in found[:2]] == [None, "taylor"]
     assert {flat["prune.ratio"] for flat in found[2:]} == {0.5} and len(found) == 6
+    alone = siblings(pruned, space(prune={"criterion": ["magnitude", "taylor"]}), 20, unpruned=False)
+    assert alone == found[2:]
     assert siblings(pruned, space(prune={"ratio": 0.5}), 20)[0]["quantize.scheme"] != "fp16"  # 0 is not in the space
 
 
