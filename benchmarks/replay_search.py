@@ -222,14 +222,13 @@ class Search:
         if record.end != "complete" or parent.candidate.student == IDENTITY:
             return
         family = [record]
-        for flat in siblings(parent.candidate, self.space, self.strategy.harvest):
-            for point in self.bank.known([flat]):
-                if point.candidate.key not in self.tried:
-                    found = self._tried(point, studies.count(self.study), parent=parent)
-                    found = found.with_(trained_by=record.number)
-                    studies.add(self.study, found, self.config, self.space)
-                    self._remember(found)
-                    family += [found] if found.end == "complete" else []
+        points = [one for one in self.bank.known(siblings(parent.candidate, self.space))
+                  if one.candidate.key not in self.tried]  # fmt: skip
+        for point in points[: self.strategy.harvest]:
+            found = self._tried(point, studies.count(self.study), parent=parent).with_(trained_by=record.number)
+            studies.add(self.study, found, self.config, self.space)
+            self._remember(found)
+            family += [found] if found.end == "complete" else []
         self.run.points_per_student.append(len(front(family, self.config.objectives)))
 
     def _remember(self, record: TrialRecord) -> None:

@@ -49,15 +49,13 @@ def lends(record: TrialRecord) -> bool:
     return own and record.candidate.student != IDENTITY and record.precision not in TRAINED_SCHEMES
 
 
-def siblings(candidate: Candidate, space: SearchSpace, most: int, unpruned: bool = True) -> list[dict[str, Scalar]]:
-    """Up to `most` flat candidates that `candidate`'s training serves as well; the ladder first, then 8-bit schemes.
+def siblings(candidate: Candidate, space: SearchSpace) -> list[dict[str, Scalar]]:
+    """Flat candidates that `candidate`'s training serves as well; the ladder first, then 8-bit schemes.
 
-    On the ladder of a pruned student the unpruned one is the first rung, if it is at hand.
+    On the ladder of a pruned student the unpruned one is the first rung.
     """
-    pruned = bool(candidate.section("prune").get("ratio", 0))
-    ladder = _ladder(candidate, space) if unpruned or not pruned else []
-    flats = [*ladder, *_schemes(candidate, space)]
-    return [flat for flat in flats if not isinstance(space.params_of(flat), str)][:most]
+    flats = [*_ladder(candidate, space), *_schemes(candidate, space)]
+    return [flat for flat in flats if not isinstance(space.params_of(flat), str)]
 
 
 def _ladder(candidate: Candidate, space: SearchSpace) -> list[dict[str, Scalar]]:

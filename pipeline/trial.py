@@ -40,16 +40,19 @@ def run_trial(
     begun: Begun | None = None,
     peers: Peers | None = None,
     ancestor: Ancestor | None = None,
+    lends: bool = False,
 ) -> TrialRecord:
     """Carry one candidate through to its record; a refusal or failure is a record too, never an exception.
 
     `begun` is the trained student of an earlier trial that this candidate begins with. `peers` are the search's trials
     so far, with which it is compared before training and at its rungs; None: it is trained to the end in any case.
-    With an `ancestor` the training begins with the weights of that student.
+    With an `ancestor` the training begins with the weights of that student. `lends`: others will begin with this one,
+    so what it was before pruning is kept, too.
     """
 
     def travel(folder: Path, clock: Phases, found: dict[str, Any]) -> None:
-        _travel(number, candidate, bench, folder, clock, step, found, begun, peers, ancestor)
+        kept = folder / UNPRUNED if lends else None
+        _travel(number, candidate, bench, folder, clock, step, found, begun, peers, ancestor, kept)
 
     return recorded(number, candidate, bench, travel, trained_by=None if begun is None else begun.number)
 
@@ -113,6 +116,7 @@ def _travel(
     begun: Begun | None,
     peers: Peers | None,
     ancestor: Ancestor | None,
+    kept: Path | None,
 ) -> None:
     minutes = None if bench.in_full else bench.config.limits.trial_minutes  # a finalist may take what it takes
     deadline = None if minutes is None else this_worker().clock() + 60 * minutes
@@ -126,7 +130,6 @@ def _travel(
                 twin = screened(candidate, bench, folder, found, peers)
         if bench.config.trials.rungs and peers is not None and begun is None:
             climb = Climb(number, candidate, bench, peers, twin)
-        kept = folder / UNPRUNED if bench.config.trials.harvest and not bench.in_full else None
         student, exported = _trained(candidate, bench, deadline, clock, step, found, begun, climb, ancestor, kept)
         save_student(folder, student)
         with clock("export"):

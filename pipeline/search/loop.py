@@ -34,7 +34,6 @@ from pipeline.search.further import Stores
 from pipeline.search.knowledge import Known
 from pipeline.search.waiting import Waiting
 from pipeline.spent import Ledger, kept, read_spent
-from pipeline.student_files import stored
 from pipeline.tracking import Tracker, save_environment
 from pipeline.trial import run_trial
 from pipeline.warm_start import Lender, borrowed, lender, loan
@@ -196,7 +195,8 @@ class _Loop:
         if compares(self.config.trials):
             peers = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
         ancestor = None if left else self._ancestor(candidate)  # who goes on has weights of its own, in a checkpoint
-        record = run_trial(number, candidate, self.bench, self.progress.step, peers=peers, ancestor=ancestor)
+        lends, step = self.config.trials.harvest > 0, self.progress.step
+        record = run_trial(number, candidate, self.bench, step, peers=peers, ancestor=ancestor, lends=lends)
         return record.with_(resumed_from=left.number, inherited_from=left.inherited_from) if left else record
 
     def _ancestor(self, candidate: Candidate) -> Ancestor | None:
@@ -214,15 +214,15 @@ class _Loop:
 
         Cut off, the next start does those that are missing.
         """
-        unpruned = self.workspace.trial(parent.number) / UNPRUNED
         if lends(parent):
+            served = sum(record.trained_by == parent.number for record in self.records)
             tried = {record.candidate.key for record in self.records if record.counts}
-            for flat in siblings(parent.candidate, self.space, self.config.trials.harvest, stored(unpruned)):
-                candidate = Candidate.of(flat, parent.candidate.seed)
-                start = begun(candidate, parent, self.workspace.folder)
-                if start is not None and candidate.key not in tried:
-                    self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
-        shutil.rmtree(unpruned, ignore_errors=True)  # as large as the student
+            candidates = [Candidate.of(flat, parent.candidate.seed) for flat in siblings(parent.candidate, self.space)]
+            starts = [(one, begun(one, parent, self.workspace.folder)) for one in candidates if one.key not in tried]
+            able = [(candidate, start) for candidate, start in starts if start is not None]
+            for candidate, start in able[: max(self.config.trials.harvest - served, 0)]:
+                self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
+        shutil.rmtree(self.workspace.trial(parent.number) / UNPRUNED, ignore_errors=True)  # as large as the student
 
     def _begun_with(self, number: int, candidate: Candidate, start: Begun) -> TrialRecord:
         return run_trial(number, candidate, self.bench, self.progress.step, start)

@@ -16,7 +16,6 @@ def parameters(home, number: int) -> int:
 
 
 def test_a_pruned_student_serves_the_whole_one(own_home) -> None:
-    home = own_home
     space = {
         "students": ["convnet"],
         "convnet": {"width": 16, "depth": 1, "stages": 2},
@@ -24,10 +23,10 @@ def test_a_pruned_student_serves_the_whole_one(own_home) -> None:
         "prune": {"ratio": [0, 0.5], "recovery_epochs": 1, "criterion": "magnitude"},
         "quantize": {"scheme": ["none", "static_int8"]},
     }
-    home.write(space=space, trials={"harvest": 3}, sampler="random", keep="all", limits={"trials": 8})
-    done = home.niwaki("search", "small.yaml")
+    own_home.write(space=space, trials={"harvest": 3}, sampler="random", keep="all", limits={"trials": 8})
+    done = own_home.niwaki("search", "small.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    records = {record.number: record for record in read_records(home.search)}
+    records = {record.number: record for record in read_records(own_home.search)}
     children = [record for record in records.values() if record.trained_by is not None]
     ratio = {number: record.candidate.section("prune")["ratio"] for number, record in records.items()}
     whole = [child for child in children if ratio[child.trained_by] > 0 and ratio[child.number] == 0]
@@ -36,6 +35,6 @@ def test_a_pruned_student_serves_the_whole_one(own_home) -> None:
         assert child.end == "complete" and "distill" not in child.seconds, child.reason
     for child in whole:
         assert not child.curve and "recover" not in child.seconds  # nothing was learned for it
-        assert parameters(home, child.number) > parameters(home, child.trained_by)
+        assert parameters(own_home, child.number) > parameters(own_home, child.trained_by)
         assert child.metrics["accuracy"] > 0.3  # ten classes
-    assert not list(home.search.rglob(UNPRUNED))
+    assert not list(own_home.search.rglob(UNPRUNED))

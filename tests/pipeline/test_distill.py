@@ -14,16 +14,6 @@ from pipeline.teacher_cache import TeacherTargets
 SETTINGS = {"temperature": 4.0, "soft_weight": 1.0, "hard_weight": 0.5, "learning_rate": 0.01, "epochs": 3}
 
 
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> tasks.Task:
-    return digits(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def targets(task: tasks.Task) -> TeacherTargets:
-    return made_targets(task)
-
-
 def test_distilling_teaches(task: tasks.Task, targets: TeacherTargets) -> None:
     told: list[dict[str, float]] = []
     settings = {**SETTINGS, "hidden_weight": 0.5, "augment": "none", "epochs": 40, "learning_rate": 0.03}

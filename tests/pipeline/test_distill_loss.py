@@ -5,25 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from learning_helper import digits, made_targets
 
 from pipeline import tasks
 from pipeline.errors import Refused
 from pipeline.stages.distill_loss import HiddenTargets, Loss, Weights, hard_scale, soft_scale, soft_term
 from pipeline.teacher_cache import TeacherTargets
 from pipeline.training import Batch
-
-SETTINGS = {"temperature": 4.0, "soft_weight": 1.0, "hard_weight": 0.5, "learning_rate": 0.01, "epochs": 3}
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> tasks.Task:
-    return digits(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def targets(task: tasks.Task) -> TeacherTargets:
-    return made_targets(task)
 
 
 def _all_rows(task: tasks.Task, mirrored: bool = False) -> Batch:

@@ -15,7 +15,7 @@ from watching import Heard, Killed
 from pipeline.cli import run as command_line
 from pipeline.errors import ConfigError, Failed, Refused, Unavailable
 from pipeline.phases import Phases
-from pipeline.record import TrialRecord, read_records
+from pipeline.record import UNPRUNED, TrialRecord, read_records
 from pipeline.search import loop
 from pipeline.student_files import SHAPE, WEIGHTS
 
@@ -269,9 +269,30 @@ def harvested(number: int, candidate: Any, bench: Any, step: Any, begun: Any = N
     record = synthetic.record(number, candidate, bench, step)
     if begun is not None:
         return record.with_(trained_by=begun.number, seconds={})
-    for name in (SHAPE, WEIGHTS):
-        (bench.workspace.trial(number) / name).write_text("{}")
+    pruned = bool(candidate.section("prune").get("ratio", 0))
+    for place in [bench.workspace.trial(number), *([bench.workspace.trial(number) / UNPRUNED] if pruned else [])]:
+        place.mkdir(exist_ok=True)
+        for name in (SHAPE, WEIGHTS):
+            (place / name).write_text("{}")
     return record
+
+
+def test_a_harvest_is_done_once(go, monkeypatch, tmp_path: Path) -> None:
+    """The student that a pruned one was is gone after the harvest, and the next start finds nothing left to do."""
+    monkeypatch.setattr(loop, "run_trial", harvested)
+    last = set()
+    for trials in range(2, 9):
+        changes: dict[str, Any] = {
+            "name": f"small{trials}", "space": {"students": ["convnet"]}, "trials": {"harvest": 2}, "recipes": "none"
+        }  # fmt: skip
+        first, again = go(trials, **changes).report.records, go(trials, **changes).report.records
+        assert [record.number for record in again] == [record.number for record in first]
+        parent = [record for record in first if record.trained_by is None][-1]
+        last.add(bool(parent.candidate.section("prune").get("ratio", 0)))
+        children = [record.trained_by for record in first if record.trained_by is not None]
+        assert max(children.count(number) for number in children) == 2
+    assert last == {True, False}
+    assert not list(tmp_path.rglob(UNPRUNED))
 
 
 def test_a_trained_student_is_harvested_and_the_study_told(go, monkeypatch, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from fakes import ScriptedTarget
-from learning_helper import digits
 
 from hardware_targets import Energy
 from pipeline.config import TargetConfig, TrialsConfig
@@ -35,11 +34,6 @@ FLAT: Mapping[str, Any] = {
     "prune.ratio": 0.0,
     "quantize.scheme": "none",
 }
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return digits(tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture

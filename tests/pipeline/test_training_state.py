@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from learning_helper import digits, made_targets, tiny_student, tokens
+from learning_helper import made_targets, tiny_student, tokens
 from test_encoder_guide import bert
 from torch import nn
 
@@ -33,11 +33,6 @@ CANDIDATE = Candidate.of({"student": "tiny", "distill.epochs": 3}, 4)
 
 class Left(Exception):
     """Stands for whatever ends a training between two epochs."""
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> tasks.Task:
-    return digits(tmp_path_factory.mktemp("cache"))
 
 
 def family(name: str) -> TorchArtifact:
