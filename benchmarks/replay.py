@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -78,11 +81,15 @@ def rungs_of(bank: Stored) -> tuple[int, ...]:
     return tuple(dict.fromkeys((max(1, shortest // 2), shortest)))
 
 
-def runs(bank: Stored, strategy: Strategy, seeds: int, trials: int, budgets_s: Sequence[float] | None) -> list[Run]:
-    """One run for each seed: of so many trials, or of the training-seconds that are given for it."""
-    if budgets_s is None:
-        return [Search(bank, strategy, seed).until(trials=trials) for seed in range(seeds)]
-    return [Search(bank, strategy, seed).until(train_s=budget) for seed, budget in enumerate(budgets_s)]
+def run_trials(bank: Stored, strategy: Strategy, trials: int, seed: int) -> Run:
+    """One seed's search of so many trials."""
+    return Search(bank, strategy, seed).until(trials=trials)
+
+
+def run_seconds(bank: Stored, strategy: Strategy, of_seed: tuple[int, float]) -> Run:
+    """One seed's search of so many training-seconds."""
+    seed, train_s = of_seed
+    return Search(bank, strategy, seed).until(train_s=train_s)
 
 
 def compared(base: Sequence[Run], other: Sequence[Run]) -> dict[str, Any]:
@@ -147,16 +154,19 @@ def _round(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def replayed(bank: Stored, names: Sequence[str], seeds: int, trials: int) -> dict[str, Any]:
-    """The figures of every strategy that is named, plain TPE always among them."""
+def replayed(
+    bank: Stored, names: Sequence[str], seeds: int, trials: int, each: Callable[..., Iterable[Any]] = map
+) -> dict[str, Any]:
+    """The figures of every strategy that is named, plain TPE always among them. `each` runs the seeds, like `map`."""
     known = strategies(rungs_of(bank))
-    base = runs(bank, known[BASE], seeds, trials, None)
+    base = list(each(partial(run_trials, bank, known[BASE], trials), range(seeds)))
     budgets_s = [run.last.train_s for run in base]
     found = {BASE: compared(base, base)}
     print(f"{BASE}: {json.dumps(found[BASE])}", flush=True)
     for name in names:
         if name != BASE:
-            found[name] = compared(base, runs(bank, known[name], seeds, trials, budgets_s))
+            other = list(each(partial(run_seconds, bank, known[name]), enumerate(budgets_s)))
+            found[name] = compared(base, other)
             print(f"{name}: {json.dumps(found[name])}", flush=True)
     return found
 
@@ -197,6 +207,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--table", type=Path, default=None, help="other device figures than the bank's own")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=40, help="plain TPE's budget")
+    parser.add_argument("--workers", type=int, default=1, help="processes; the figures are the same with any number")
     parser.add_argument("--strategies", nargs="+", default=None, help="by name; all without it")
     parser.add_argument("--budget", action="append", default=[], metavar="METRIC=LIMIT", help="instead of the file's")
     parser.add_argument("--out", type=Path, default=None, help="write the figures as JSON")
@@ -209,7 +220,9 @@ def main(given: list[str] | None = None) -> None:
     told = about(bank, table, arguments)
     print(json.dumps(told), flush=True)
     names = arguments.strategies or list(strategies(()))
-    found = {**told, "strategies": replayed(bank, names, arguments.seeds, arguments.trials)}
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+        each = map if arguments.workers == 1 else pool.map
+        found = {**told, "strategies": replayed(bank, names, arguments.seeds, arguments.trials, each)}
     if arguments.out:
         write_json(arguments.out, found)
 

@@ -301,7 +301,7 @@ def test_a_ratio_has_an_interval_and_pairs_stay_together() -> None:
 
 
 def test_plain_tpe_beside_itself_is_one(make: Make) -> None:
-    runs = replay.runs(make(), Strategy("random"), 2, 10, None)
+    runs = [replay.run_trials(make(), Strategy("random"), 10, seed) for seed in range(2)]
     found = replay.compared(runs, runs)
     assert found["train_s_ratio"]["value"] == found["wall_s_ratio"]["value"] == 1.0
     assert found["reached"] == 2 and found["volume_at_equal_training"]["value"] == 1.0
@@ -326,3 +326,6 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert found["students"] * 6 + 2 == found["candidates"] and found["budget"] == {"speedup": 4.0}
     assert list(found["strategies"]) == ["tpe", "random", "all"]
     assert str(folder) not in out.read_text()
+    side_by_side = tmp_path / "side_by_side.json"
+    replay.main([str(file), *common, "--strategies", "random", "--workers", "2", "--out", str(side_by_side)])
+    assert json.loads(side_by_side.read_text())["strategies"]["random"] == found["strategies"]["random"]
