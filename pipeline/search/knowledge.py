@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ Array = NDArray[np.float64]
 Figures = Mapping[str, float]
 
 FEWEST = 3  # trained students before anything is predicted of others
+MOST = 250  # trials that are learned from: time and memory grow with them, what they teach hardly does
 SIZES = ("macs_m",)  # known without training, and near to accuracy on every device
 _SURELY = 0.025  # what is less probable than this to be within the budgets is not proposed
 # What the device does not feel, so nothing of it is learned for figures of the device.
@@ -71,7 +73,15 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
     names = _names(config, best, known.teacher)
     if not pool or not names:
         return None
-    return pool[int(np.argmax(promise(pool, records, names, known, config)))]
+    taught_by = _kept(best, scored, records)
+    return pool[int(np.argmax(promise(pool, taught_by, names, known, config)))]
+
+
+def _kept(*groups: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """In order, `MOST` of the records: the first group's before the second's, of each group the latest."""
+    wanted = dict.fromkeys(record.number for group in groups for record in reversed(group))
+    numbers = set(islice(wanted, MOST))
+    return [record for record in groups[-1] if record.number in numbers]
 
 
 def promise(

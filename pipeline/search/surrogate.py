@@ -16,7 +16,7 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 from sklearn.gaussian_process.kernels import DotProduct, Matern
 
 Array = NDArray[np.float64]
@@ -24,8 +24,8 @@ Array = NDArray[np.float64]
 LENGTHS = (1.0, 2.0, 4.0)  # of the Matern term, in spans of an axis
 LINEAR = (0.1, 0.5, 0.9)  # share of the linear term
 NOISE = (1e-4, 3e-3, 3e-2)  # variance of a repetition over s^2
-MOST = 250  # observations that are learned from; of more, so many evenly spread over their order
 _TRUST = 2.0  # shape of the prior of s^2: worth so many pairs of observations
+_NEGLIGIBLE = 1e-3  # of the weight of the likeliest shape of the covariance: what is less likely predicts nothing
 
 
 @dataclass(frozen=True)
@@ -41,35 +41,46 @@ def believe(rows: Array, known: Array, figures: Array, *, centre: float, scale: 
 
     Before any observation a figure is expected at `centre`, give or take `scale`.
     """
-    kept = np.linspace(0, len(figures) - 1, min(MOST, len(figures))).round().astype(int)
-    known, target = known[kept], (figures[kept] - centre) / scale
-    parts = [_one(rows, known, target, *shape) for shape in product(LENGTHS, LINEAR, NOISE)]
-    evidence = np.array([part[0] for part in parts])
-    weights = np.exp(evidence - evidence.max())
-    weights /= weights.sum()
-    means, variances = (np.stack([part[index] for part in parts]) for index in (1, 2))
-    mean = weights @ means
-    variance = weights @ (variances + np.square(means - mean))
-    return Belief(centre + scale * mean, scale * np.sqrt(variance))
-
-
-def _one(
-    rows: Array, known: Array, target: Array, length: float, linear: float, noise: float
-) -> tuple[float, Array, Array]:
-    """Log evidence, means and variances under one shape of the covariance."""
-    lines, waves = DotProduct(1.0), Matern(length, nu=2.5)
-
-    def between(left: Array, right: Array) -> Array:
-        return np.asarray(linear * lines(left, right) + (1 - linear) * waves(left, right))
-
-    alone = linear * lines.diag(rows) + (1 - linear)
+    target = (figures - centre) / scale
+    lines, waves = DotProduct(1.0), {length: Matern(length, nu=2.5) for length in LENGTHS}
+    alone = lines.diag(rows)
     if not len(known):
-        return 0.0, np.zeros(len(rows)), alone
-    factor = cholesky(between(known, known) + noise * np.eye(len(known)), lower=True)
-    across = between(known, rows)
+        return Belief(np.full(len(rows), centre), scale * np.sqrt(1 + np.mean(LINEAR) * (alone - 1)))
+    shapes = list(product(LENGTHS, LINEAR, NOISE))
+    line, wave = lines(known), {length: of(known) for length, of in waves.items()}
+    fits = [_fit(x * line + (1 - x) * wave[length] + noise * np.eye(len(known)), target) for length, x, noise in shapes]
+    evidence = np.array([fit.evidence for fit in fits])
+    weights = np.exp(evidence - evidence.max())
+    weights[weights < _NEGLIGIBLE] = 0.0
+    weights /= weights.sum()
+    line, wave = lines(known, rows), {length: of(known, rows) for length, of in waves.items()}
+    mean, square = np.zeros(len(rows)), np.zeros(len(rows))
+    for weight, fit, (length, x, _) in zip(weights, fits, shapes, strict=True):
+        if weight:
+            one, spread = fit.of(x * line + (1 - x) * wave[length], 1 + x * (alone - 1))
+            mean, square = mean + weight * one, square + weight * (spread + np.square(one))
+    return Belief(centre + scale * mean, scale * np.sqrt(np.maximum(square - np.square(mean), 1e-12)))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What the observations say under one shape of the covariance; `rest` is what the prior of s^2 has become."""
+
+    evidence: float  # its logarithm, up to a constant
+    factor: Array
+    answer: Array
+    rest: float
+
+    def of(self, across: Array, alone: Array) -> tuple[Array, Array]:
+        """Means and variances [n] of what has the covariances `across` [m, n] with them and `alone` [n] with itself."""
+        left = alone - np.square(solve_triangular(self.factor, across, lower=True)).sum(axis=0)
+        return across.T @ self.answer, np.maximum(left, 1e-12) * self.rest
+
+
+def _fit(covariance: Array, target: Array) -> _Fit:
+    factor = cholesky(covariance, lower=True)
     answer = cho_solve((factor, True), target)
-    freedom = _TRUST + len(known) / 2
+    freedom = _TRUST + len(target) / 2
     rest = (_TRUST - 1) + target @ answer / 2
-    left = alone - (across * cho_solve((factor, True), across)).sum(axis=0)
     evidence = -np.log(np.diag(factor)).sum() - freedom * np.log(rest)
-    return float(evidence), across.T @ answer, np.maximum(left, 1e-12) * rest / (freedom - 1)
+    return _Fit(float(evidence), factor, answer, float(rest / (freedom - 1)))

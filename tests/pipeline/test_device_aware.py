@@ -12,10 +12,10 @@ import pytest
 import synthetic
 
 from pipeline.config import SearchConfig
-from pipeline.pareto import front_hypervolume
+from pipeline.pareto import front, front_hypervolume
 from pipeline.progress import Quiet
 from pipeline.record import TrialRecord
-from pipeline.search import loop
+from pipeline.search import knowledge, loop
 from pipeline.search import study as studies
 from pipeline.search.chooser import Goal, Pool, Seen, worth
 from pipeline.search.knowledge import Figures, Known, promise, propose
@@ -128,6 +128,24 @@ def test_no_candidate_twice_until_all_were_tried() -> None:
 def test_the_same_records_give_the_same_candidate() -> None:
     once, again = (propose(known(some(6)), config()) for _ in range(2))
     assert once == again and once != propose(known(some(6, seed=1)), config())
+
+
+def test_of_a_long_search_the_front_and_the_latest_students_teach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knowledge, "MOST", 20)
+    records = some(60)
+    records += [one.with_(number=60 + place, end="refused", metrics={}) for place, one in enumerate(some(10, seed=1))]
+    seen = list[list[TrialRecord]]()
+
+    def promise(pool: Sequence[Candidate], records: list[TrialRecord], *_: Any) -> np.ndarray:
+        seen.append(records)
+        return np.arange(len(pool), dtype=float)
+
+    monkeypatch.setattr(knowledge, "promise", promise)
+    assert propose(known(records), config()) is not None
+    best = {record.number for record in front(records, config().objectives)}
+    taught_by = [record.number for record in seen[0]]
+    latest = [record.number for record in records[:60] if record.number not in best][len(best) - 20 :]
+    assert taught_by == sorted(best | set(latest)) and len(taught_by) == 20
 
 
 def test_it_finds_the_front_sooner_than_chance() -> None:

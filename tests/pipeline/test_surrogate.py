@@ -58,13 +58,3 @@ def test_the_unit_of_a_figure_changes_nothing() -> None:
     one = believe(rows, known, figures, centre=0.5, scale=0.3)
     thousand = believe(rows, known, 1000 * figures, centre=500.0, scale=300.0)
     assert thousand.mean == pytest.approx(1000 * one.mean) and thousand.deviation == pytest.approx(1000 * one.deviation)
-
-
-def test_of_very_many_trials_some_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    chance = np.random.default_rng(2)
-    known = chance.uniform(-1, 1, (60, 2))
-    monkeypatch.setattr("pipeline.search.surrogate.MOST", 30)
-    some = believe(known, known, known[:, 0], centre=0.0, scale=1.0)
-    assert some.mean == pytest.approx(known[:, 0], abs=0.1)
-    monkeypatch.setattr("pipeline.search.surrogate.MOST", 60)
-    assert believe(known, known, known[:, 0], centre=0.0, scale=1.0).deviation.sum() < some.deviation.sum()
