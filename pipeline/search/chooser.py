@@ -65,13 +65,19 @@ class Goal:
 
 
 def worth(pool: Pool, seen: Seen, goal: Goal) -> Array:
-    """Expected hypervolume improvement per expected second of training, [n]; without timed trials, per training."""
+    """Expected hypervolume improvement per expected second of training, [n]; without timed trials, per training.
+
+    Without any costs, a volume is what the best quality is ahead of the floor.
+    """
     rows, known = _features(pool), _features(seen)
     error = np.log(np.maximum(1 - seen.quality, LEAST_ERROR))
     centre = np.log(max(goal.teacher_error, LEAST_ERROR)) + _EXPECTED
     errors = believe(rows, known, error, centre=centre, scale=_GIVE_OR_TAKE)
-    points = seen.costs[seen.whole], seen.quality[seen.whole]
-    gain = expected_improvement(pool.costs, errors.mean, errors.deviation, *points, goal.corner, goal.floor)
+    costs, spent, corner = pool.costs, seen.costs[seen.whole], goal.corner
+    if not len(corner):
+        costs, spent, corner = np.zeros((len(costs), 1)), np.zeros((len(spent), 1)), np.ones(1)
+    quality = seen.quality[seen.whole]
+    gain = expected_improvement(costs, errors.mean, errors.deviation, spent, quality, corner, goal.floor)
     return gain / _seconds(rows, known, seen.seconds) * (1.0 if pool.possible is None else pool.possible)
 
 

@@ -71,7 +71,7 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
     else:
         pool = [candidate for candidate in known.listed if candidate.key not in tried]
     names = _names(config, best, known.teacher)
-    if not pool or not names:
+    if not pool:
         return None
     taught_by = _kept(best, scored, records)
     return pool[int(np.argmax(promise(pool, taught_by, names, known, config)))]
@@ -107,11 +107,16 @@ def promise(
     floor = max(config.budget.get(metric, 0.0), known.chance.get(metric, 0.0))
     corner = [min(_doublings(name, config.budget.get(name), known.teacher, 0.0), 0.0) for name in names]
     return worth(
-        Pool(rows[: len(pool)], _means(ahead, names), _means(ahead, sizes), _possible(ahead, limited, known, config)),
+        Pool(
+            rows[: len(pool)],
+            _means(ahead, names, len(pool)),
+            _means(ahead, sizes, len(pool)),
+            _possible(ahead, limited, known, config, len(pool)),
+        ),
         Seen(
             rows[len(pool) :],
-            _means(behind, names),
-            _means(behind, sizes),
+            _means(behind, names, len(taught)),
+            _means(behind, sizes, len(taught)),
             np.array([quality[record.number] for record in taught]),
             np.array([_seconds(record) for record in taught]),
             np.array([_scored(record, config) and record.feasible for record in taught]),
@@ -155,16 +160,16 @@ def _figures(
     return {name: one(name) for name in dict.fromkeys(names)}
 
 
-def _means(figures: Mapping[str, tuple[Array, Array]], names: Sequence[str]) -> Array:
-    any_of_them = next(iter(figures.values()))[0]
-    return np.array([figures[name][0] for name in names]).reshape(len(names), len(any_of_them)).T
+def _means(figures: Mapping[str, tuple[Array, Array]], names: Sequence[str], count: int) -> Array:
+    """[count, names], which may be none."""
+    return np.array([figures[name][0] for name in names]).reshape(len(names), count).T
 
 
 def _possible(
-    figures: Mapping[str, tuple[Array, Array]], limited: Sequence[str], known: Known, config: SearchConfig
+    figures: Mapping[str, tuple[Array, Array]], limited: Sequence[str], known: Known, config: SearchConfig, count: int
 ) -> Array:
     """How probable it is that all limits of the device are kept, [n]; 0 where it is next to impossible."""
-    found = np.ones(len(next(iter(figures.values()))[0]))
+    found = np.ones(count)
     for name in limited:
         mean, spread = figures[name]
         room = _doublings(name, config.budget[name], known.teacher, np.inf) - mean

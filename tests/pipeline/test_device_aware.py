@@ -161,6 +161,17 @@ def test_it_finds_the_front_sooner_than_chance() -> None:
         assert volume(records) > volume(some(24, seed))
 
 
+def test_without_an_objective_of_the_device_the_best_quality_is_looked_for() -> None:
+    qualities = config(objectives=["accuracy", "macro_f1"])
+    records = some(4)
+    for number in range(4, 12):
+        candidate = propose(known(records), qualities)
+        assert candidate is not None
+        records.append(record(number, candidate))
+    reached, by_chance = (max(one.metrics["accuracy"] for one in group) for group in (records, some(30)))
+    assert reached >= by_chance
+
+
 def test_what_is_surely_over_a_budget_is_not_proposed() -> None:
     limited = config(budget={"size_mb": 0.2})
     records = some(8)
