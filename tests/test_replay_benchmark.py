@@ -12,7 +12,7 @@ import pytest
 import synthetic_bank
 import yaml
 
-from pipeline.record import TrialRecord
+from pipeline.record import TrialRecord, read_json
 from search_spaces import IDENTITY
 from search_spaces.candidate import Candidate
 
@@ -22,6 +22,7 @@ import bank_store  # isort: skip
 import replay  # isort: skip
 import replay_bank  # isort: skip
 import replay_rules  # isort: skip
+import replay_table  # isort: skip
 from replay_search import Mark, Run, Search, Strategy, best_volume  # isort: skip
 
 Make = Callable[..., replay_bank.Stored]
@@ -329,3 +330,10 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     side_by_side = tmp_path / "side_by_side.json"
     replay.main([str(file), *common, "--strategies", "random", "--workers", "2", "--out", str(side_by_side)])
     assert json.loads(side_by_side.read_text())["strategies"]["random"] == found["strategies"]["random"]
+
+
+@pytest.mark.parametrize("name", ["replay_sst2", "replay_fashion_mnist"])
+def test_the_tables_of_the_page_are_those_of_the_results(name: str) -> None:
+    repository = Path(__file__).parent.parent
+    found = replay_table.lines(read_json(repository / "benchmarks" / "results" / f"{name}.json"))
+    assert "\n".join(found) in (repository / "docs" / "efficiency.md").read_text(encoding="utf-8")

@@ -1,0 +1,53 @@
+"""The table of a replay's figures, as the pages of the documentation have it.
+
+    python benchmarks/replay_table.py benchmarks/results/replay_sst2.json
+
+A ratio where some seeds never came to the target is marked: it is then too small by an unknown amount.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.record import read_json
+
+HEADINGS = ("strategy", "training-seconds", "seeds there", "wall", "volume for equal training", "points per training")
+
+
+def lines(found: Mapping[str, Any]) -> list[str]:
+    """Rows of Markdown, plain TPE first, then in the order of the file."""
+    rows = [HEADINGS, ("---",) * len(HEADINGS)]
+    rows += [(name, *cells(one, found["seeds"])) for name, one in found["strategies"].items()]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def cells(one: Mapping[str, Any], seeds: int) -> tuple[str, ...]:
+    """What a strategy came to, beside plain TPE."""
+    open_ended = "> " if one["reached"] < seeds else ""
+    points = one["points_per_trained_student"]
+    return (
+        open_ended + interval(one["train_s_ratio"]),
+        f"{one['reached']} of {seeds}",
+        open_ended + interval(one["wall_s_ratio"]),
+        interval(one["volume_at_equal_training"]),
+        "-" if points is None else f"{points:.2f}",
+    )
+
+
+def interval(found: Mapping[str, float]) -> str:
+    if found["low"] == found["high"]:
+        return f"{found['value']:.3g}"
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    print(*lines(read_json(parser.parse_args(given).file)), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
