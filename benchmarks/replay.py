@@ -81,15 +81,10 @@ def rungs_of(bank: Stored) -> tuple[int, ...]:
     return tuple(dict.fromkeys((max(1, shortest // 2), shortest)))
 
 
-def run_trials(bank: Stored, strategy: Strategy, trials: int, seed: int) -> Run:
-    """One seed's search of so many trials."""
-    return Search(bank, strategy, seed).until(trials=trials)
-
-
-def run_seconds(bank: Stored, strategy: Strategy, of_seed: tuple[int, float]) -> Run:
-    """One seed's search of so many training-seconds."""
-    seed, train_s = of_seed
-    return Search(bank, strategy, seed).until(train_s=train_s)
+def run(bank: Stored, strategy: Strategy, of_seed: tuple[int, Mapping[str, Any]]) -> Run:
+    """The search of one seed, up to its limit of trials or training-seconds (`Search.until`)."""
+    seed, limit = of_seed
+    return Search(bank, strategy, seed).until(**limit)
 
 
 def compared(base: Sequence[Run], other: Sequence[Run]) -> dict[str, Any]:
@@ -159,14 +154,13 @@ def replayed(
 ) -> dict[str, Any]:
     """The figures of every strategy that is named, plain TPE always among them. `each` runs the seeds, like `map`."""
     known = strategies(rungs_of(bank))
-    base = list(each(partial(run_trials, bank, known[BASE], trials), range(seeds)))
-    budgets_s = [run.last.train_s for run in base]
+    base = list(each(partial(run, bank, known[BASE]), [(seed, {"trials": trials}) for seed in range(seeds)]))
+    budgets = [(seed, {"train_s": of_base.last.train_s}) for seed, of_base in enumerate(base)]
     found = {BASE: compared(base, base)}
     print(f"{BASE}: {json.dumps(found[BASE])}", flush=True)
     for name in names:
         if name != BASE:
-            other = list(each(partial(run_seconds, bank, known[name]), enumerate(budgets_s)))
-            found[name] = compared(base, other)
+            found[name] = compared(base, list(each(partial(run, bank, known[name]), budgets)))
             print(f"{name}: {json.dumps(found[name])}", flush=True)
     return found
 

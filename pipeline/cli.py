@@ -343,9 +343,9 @@ def main() -> None:
     if code == INTERRUPTED:
         # All is put away by now, and the interpreter's own end is not to be trusted: a thread of torch's that was at
         # work may abort it, and an interrupt that fell into an exec of a string is noted, so `python -m` dies of it.
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         os._exit(code)
     sys.exit(code)
 

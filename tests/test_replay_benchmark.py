@@ -302,7 +302,7 @@ def test_a_ratio_has_an_interval_and_pairs_stay_together() -> None:
 
 
 def test_plain_tpe_beside_itself_is_one(make: Make) -> None:
-    runs = [replay.run_trials(make(), Strategy("random"), 10, seed) for seed in range(2)]
+    runs = [replay.run(make(), Strategy("random"), (seed, {"trials": 10})) for seed in range(2)]
     found = replay.compared(runs, runs)
     assert found["train_s_ratio"]["value"] == found["wall_s_ratio"]["value"] == 1.0
     assert found["reached"] == 2 and found["volume_at_equal_training"]["value"] == 1.0

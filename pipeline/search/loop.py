@@ -195,8 +195,8 @@ class _Loop:
         if compares(self.config.trials):
             peers = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
         ancestor = None if left else self._ancestor(candidate)  # who goes on has weights of its own, in a checkpoint
-        lends, step = self.config.trials.harvest > 0, self.progress.step
-        record = run_trial(number, candidate, self.bench, step, peers=peers, ancestor=ancestor, lends=lends)
+        serves, step = self.config.trials.harvest > 0, self.progress.step
+        record = run_trial(number, candidate, self.bench, step, peers=peers, ancestor=ancestor, lends=serves)
         return record.with_(resumed_from=left.number, inherited_from=left.inherited_from) if left else record
 
     def _ancestor(self, candidate: Candidate) -> Ancestor | None:
