@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from replay_bank import Point, Stored
 from replay_rules import Reached, Violations
@@ -16,6 +17,7 @@ from pipeline.record import TrialRecord
 from pipeline.screening import MARGIN
 from pipeline.search.knowledge import Known, propose
 from search_spaces import load_family
+from search_spaces.candidate import Candidate
 
 
 def dominated(point: Point, seen: Sequence[TrialRecord], bank: Stored) -> Violations | None:
@@ -37,7 +39,8 @@ def dominated(point: Point, seen: Sequence[TrialRecord], bank: Stored) -> Violat
 def device_aware(search: Search) -> Point | None:
     """What `sampler: device_aware` proposes of all that the bank holds; None while it knows too little.
 
-    Figures of the device are known of files that were measured, as in the product; of the others they are predicted.
+    Figures of the device are known of files that were measured, as in the product; of the others they are predicted,
+    and measured where one is about to be proposed.
     """
     bank = search.bank
     found = propose(
@@ -47,11 +50,18 @@ def device_aware(search: Search) -> Point | None:
             bank.teacher_metrics,
             bank.chance,
             figures=lambda wanted: [known_figures(bank.points[one.key], search) for one in wanted],
+            lenders=search.lenders,
+            screen=partial(_screen, search),
             listed=[point.candidate for point in bank.students()],
         ),
         search.config,
     )
     return None if found is None else bank.points[found.key]
+
+
+def _screen(search: Search, candidate: Candidate) -> bool:
+    search.screen(search.bank.points[candidate.key])
+    return True
 
 
 def known_figures(point: Point, search: Search) -> dict[str, float] | None:

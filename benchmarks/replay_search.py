@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
 from bank_design import recipe_candidates
@@ -15,11 +16,13 @@ from replay_bank import Point, Stored
 from replay_rules import Reached, Refuses, Resumes, Stops, Violations, device_violations
 
 from pipeline import budget
-from pipeline.lineage import siblings
+from pipeline.config import SOONER
+from pipeline.harvest import Training, lenders, lends, siblings, training
 from pipeline.metrics import METRICS
 from pipeline.pareto import front, front_hypervolume
 from pipeline.record import End, TrialRecord
 from pipeline.search import study as studies
+from pipeline.search.knowledge import enough
 from search_spaces import IDENTITY
 
 
@@ -70,9 +73,14 @@ class Search:
 
     def __init__(self, bank: Stored, strategy: Strategy, seed: int) -> None:
         self.bank, self.strategy = bank, strategy
-        self.config = bank.config.model_copy(
-            update={"sampler": bank.config.sampler.model_copy(update={"name": strategy.sampler}), "seed": seed}
-        )
+        named: dict[str, Any] = {"name": strategy.sampler}
+        if strategy.choose:  # its own default
+            named |= {"startup_trials": SOONER}
+        changed = {
+            "sampler": bank.config.sampler.model_copy(update=named),
+            "trials": bank.config.trials.model_copy(update={"harvest": strategy.harvest}),
+        }
+        self.config = bank.config.model_copy(update={**changed, "seed": seed})
         self.space = bank.space.trained()
         directions = [METRICS[name].direction for name in self.config.objectives]
         self.study = optuna.create_study(directions=directions, sampler=studies.make_sampler(self.config, seed))
@@ -93,11 +101,23 @@ class Search:
             if point is None:
                 break
             trial = self._asked(point)
-            record = self._tried(point, trial.number, passed=0 if key is None else self._waiting.pop(key))
+            passed = 0 if key is None else self._waiting.pop(key)
+            record = self._tried(point, trial.number, passed, self.lenders().get(training(point.candidate)))
             self._tell(trial, record)
             self._remember(record)
-            self._harvest(point, record)
+            if self.strategy.choose is None or not enough(self.run.records, self.config):
+                self._harvest(point, record)
+        self.run.points_per_student = [self._points(record) for record in self.run.records if lends(record)]
         return self.run
+
+    def lenders(self) -> dict[Training, TrialRecord]:
+        """Trials with whose students candidates begin, as in the product's loop."""
+        return lenders(self.run.records, self.config.objectives, self.config.trials.harvest)
+
+    def _points(self, parent: TrialRecord) -> int:
+        """Mutually non-dominated trials of one training."""
+        served = [record for record in self.run.records if record.trained_by == parent.number]
+        return len(front([parent, *served], self.config.objectives))
 
     def _goes_on(self) -> str | None:
         """A stopped student that is taken up again."""
@@ -150,15 +170,15 @@ class Search:
     def _genetic(self) -> bool:
         return self.strategy.sampler.startswith("nsga")
 
-    def _tried(self, point: Point, number: int, passed: int = 0, parent: Point | None = None) -> TrialRecord:
+    def _tried(self, point: Point, number: int, passed: int = 0, parent: TrialRecord | None = None) -> TrialRecord:
         """The way of one candidate: from the rung that it has `passed`, or with the student that `parent` trained."""
         self.tried.add(point.candidate.key)
         if point.candidate.student != IDENTITY:
-            if not passed and (refused := self._refused(point, number)) is not None:
-                return refused
             if parent is None:
+                if not passed and (refused := self._refused(point, number)) is not None:
+                    return refused
                 if self.strategy.rungs:
-                    self._screen(point)  # who is compared at a rung is compared by its figures, too
+                    self.screen(point)  # who is compared at a rung is compared by its figures, too
                 if (stopped := self._climbed(point, number, passed)) is not None:
                     return stopped
                 self.run.trained += 1
@@ -168,13 +188,16 @@ class Search:
         self._wall_s += point.make_s + self.bank.measure_s
         self.measured.add(point.file)
         whole = self._whole(point, number)
-        if point.candidate.student == IDENTITY or parent is not None:
+        if parent is not None:
+            return whole.with_(trained_by=parent.number)
+        if point.candidate.student == IDENTITY:
             return whole
-        return whole.with_(seconds={"distill": point.train_s, "measure": point.make_s + self.bank.measure_s})
+        training_s = {"distill": point.distill_s, "recover": point.recover_s}
+        return whole.with_(seconds={**training_s, "export": point.make_s, "measure": self.bank.measure_s})
 
     def _refused(self, point: Point, number: int) -> TrialRecord | None:
         for rule in self.strategy.refuses:
-            self._screen(point)
+            self.screen(point)
             if (violations := rule(point, self.run.records, self.bank)) is not None:
                 name = rule.__name__
                 self.run.refused[name] = self.run.refused.get(name, 0) + 1
@@ -182,7 +205,7 @@ class Search:
                 return self._record(point, number, "refused", violations)
         return None
 
-    def _screen(self, point: Point) -> None:
+    def screen(self, point: Point) -> None:
         """Measure its untrained twin, once for each file."""
         if point.file not in self.measured:
             self.measured.add(point.file)
@@ -219,17 +242,14 @@ class Search:
 
     def _harvest(self, parent: Point, record: TrialRecord) -> None:
         """Further candidates that begin with the parent's student, as the product's loop does them."""
-        if record.end != "complete" or parent.candidate.student == IDENTITY:
+        if not lends(record):
             return
-        family = [record]
         points = [one for one in self.bank.known(siblings(parent.candidate, self.space))
                   if one.candidate.key not in self.tried]  # fmt: skip
         for point in points[: self.strategy.harvest]:
-            found = self._tried(point, studies.count(self.study), parent=parent).with_(trained_by=record.number)
+            found = self._tried(point, studies.count(self.study), parent=record)
             studies.add(self.study, found, self.config, self.space)
             self._remember(found)
-            family += [found] if found.end == "complete" else []
-        self.run.points_per_student.append(len(front(family, self.config.objectives)))
 
     def _remember(self, record: TrialRecord) -> None:
         self.run.entered += self._enters(record) and record.candidate.student != IDENTITY

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.lineage import lends
+from pipeline.harvest import lends
 from pipeline.record import TrialRecord, trial_folder
 from pipeline.student_files import stored
 from search_spaces.candidate import Candidate

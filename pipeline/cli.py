@@ -37,12 +37,12 @@ ROOT = Path("mlruns")
 INTERRUPTED = 130
 
 _SAMPLER_HELP = (
-    "tpe (default): learns from refused trials, models conditional axes. "
+    "device_aware (default): learns accuracy only, takes device figures as known. "
+    "tpe: learns from refused trials, models conditional axes. "
     "nsga2: needs ~50 complete trials before it evolves, learns from complete trials only. "
     "nsga3: as nsga2, for more than three objectives. "
     "gp: samples conditional axes at random, seconds per trial at 100 and minutes at 1,000. "
-    "random: learns nothing. "
-    "device_aware: learns accuracy only, takes device figures as known."
+    "random: learns nothing."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -11,6 +12,7 @@ from pipeline.errors import near
 from pipeline.metrics import METRICS, QUALITY
 
 Scalar = bool | int | float | str
+SOONER = 4  # startup trials of `device_aware`, which is told of the device beforehand and has less to learn
 
 
 class _Strict(BaseModel):
@@ -179,8 +181,15 @@ class TargetConfig(_Strict):
 
 
 class SamplerConfig(_Strict):
-    name: Literal["tpe", "nsga2", "nsga3", "gp", "random", "device_aware"] = "tpe"
+    name: Literal["tpe", "nsga2", "nsga3", "gp", "random", "device_aware"] = "device_aware"
     startup_trials: int = Field(10, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sooner(cls, given: Any) -> Any:
+        """A sampler that is told of the device needs fewer."""
+        chooses = isinstance(given, Mapping) and given.get("name", "device_aware") == "device_aware"
+        return {"startup_trials": SOONER, **given} if chooses else given
 
 
 class LimitsConfig(_Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from pipeline.report import FrontReport, write_report
 from pipeline.statistics import tell_apart
 from pipeline.workspace import Workspace, root_flag
 
-MODEL_FILES = ("model.onnx", "student.safetensors", "float32.onnx", "untrained.onnx", f"{UNPRUNED}/student.safetensors")
+FILES_TO_RUN = ("model.onnx", "float32.onnx", "untrained.onnx")
+MODEL_FILES = (*FILES_TO_RUN, "student.safetensors", f"{UNPRUNED}/student.safetensors")
 
 
 def config_of(workspace: Workspace) -> SearchConfig:
@@ -144,10 +145,13 @@ def write_front(
     return files
 
 
-def drop_models(report: FrontReport, workspace: Workspace, dry_run: bool = False) -> list[Path]:
+def drop_models(
+    report: FrontReport, workspace: Workspace, lending: Collection[int] = (), dry_run: bool = False
+) -> list[Path]:
     """Delete the models of trials off the front (`keep: front`), not the teacher's own 8-bit files.
 
-    Finals stay, and what was timed too badly to be ranked, or not yet. Returns paths.
+    Finals stay, and what was timed too badly to be ranked, or not yet; and the students of `lending`, by number, with
+    which further trials may begin. Returns paths.
     """
     others = {
         record.number
@@ -159,7 +163,7 @@ def drop_models(report: FrontReport, workspace: Workspace, dry_run: bool = False
         path
         for record in report.records
         if record.number not in kept
-        for name in MODEL_FILES
+        for name in (MODEL_FILES if record.number not in lending else FILES_TO_RUN)
         if (path := workspace.trial(record.number) / name).exists()
     ]
     if not dry_run:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hardware_targets import PROTOCOL, Conditions, DeviceAway, Measurement
+from hardware_targets import PROTOCOL, Conditions, DeviceAway, Measurement, TargetError
 from pipeline import budget
 from pipeline.artifact import OnnxArtifact
 from pipeline.budget import unknown_quality
 from pipeline.dominated import DOMINATED, at_best, dominated, sentence
-from pipeline.errors import Refused
+from pipeline.errors import Failed, Refused
 from pipeline.judging import device_figures, device_metrics
 from pipeline.making import build, export_student, pruned, quantized, rounding
 from pipeline.metrics import text
@@ -162,6 +162,18 @@ def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> t
     if not measurement.latency.unreliable:
         write_json(stored, {"measurement": measurement.to_json(), "artifact": shipped.to_json()})
     return measurement, shipped
+
+
+def learned(candidate: Candidate, bench: Workbench, folder: Path) -> bool:
+    """Measure a candidate untrained, to choose among several; whether its figures are known now.
+
+    What cannot be made, or measured at present, says so when it is tried.
+    """
+    try:
+        measurement, _ = untrained_figures(candidate, bench, folder)
+    except (Refused, Failed, TargetError):
+        return False
+    return not measurement.latency.unreliable
 
 
 def known_figures(candidates: Sequence[Candidate], bench: Workbench) -> list[dict[str, float] | None]:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import synthetic_bank
 
+from pipeline.harvest import lends, training
 from pipeline.record import TrialRecord
+from pipeline.search.knowledge import SCREENED
 from search_spaces.candidate import Candidate
 
 import bank_figures  # isort: skip - synthetic_bank has put benchmarks/ on the path
@@ -75,19 +77,40 @@ def test_the_chooser_proposes_what_the_bank_holds(stored: replay_bank.Stored) ->
     chosen = replay_product.device_aware(search)
     assert chosen is not None and chosen.candidate.key not in search.tried
     trained = [r for r in search.run.records if r.candidate.student != "identity"]
-    assert all(r.seconds["distill"] == stored.points[r.candidate.key].train_s for r in trained)
+    taken = [(r.seconds["distill"] + r.seconds["recover"], stored.points[r.candidate.key].train_s) for r in trained]
+    assert all(ours == pytest.approx(theirs) for ours, theirs in taken)
 
 
-def test_the_chooser_knows_figures_of_measured_files_only(stored: replay_bank.Stored) -> None:
+def test_the_chooser_knows_figures_of_measured_files_only(
+    stored: replay_bank.Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the files that were shipped, and of those that it pays a measurement for before it proposes them."""
     known = replay.strategies((2, 4))
     search = Search(stored, known["tpe + chooser"], 0)
     assert not any(replay_product.known_figures(point, search) for point in stored.students())
-    search.until(trials=8)
+    bought = list[str]()
+    monkeypatch.setattr(search, "screen", lambda point: (bought.append(point.file), Search.screen(search, point)))
+    run = search.until(trials=12)
     told = {point.file for point in stored.students() if replay_product.known_figures(point, search)}
-    trained = [stored.points[r.candidate.key].file for r in search.run.records if r.candidate.student != "identity"]
-    assert told == set(trained) and len(told) < len({point.file for point in stored.students()})
+    points = [stored.points[record.candidate.key] for record in run.records]
+    shipped = {point.file for point in points if point.candidate.student != "identity"}
+    assert told == shipped | set(bought) and len(told) < len({point.file for point in stored.students()})
+    assert 0 < len(bought) == len(set(bought)) <= SCREENED * 12
+    made_s = sum(point.train_s + point.make_s + stored.measure_s for point in points)
+    assert run.last.wall_s == pytest.approx(made_s + stored.screen_s * len(bought))
     before = Search(stored, known["all, every shape screened before"], 0)
     assert all(replay_product.known_figures(point, before) for point in stored.students())
+
+
+def test_what_the_chooser_knows_to_be_served_is_not_trained_again(stored: replay_bank.Stored) -> None:
+    run = Search(stored, replay.strategies((2, 4))["all - rungs"], 0).until(trials=60)
+    by_number = {record.number: record for record in run.records}
+    served = [record for record in run.records if record.trained_by is not None]
+    assert any(record.number > record.trained_by + 4 for record in served)  # of a student trained long before
+    for record in served:
+        assert training(record.candidate) == training(by_number[record.trained_by].candidate)
+    own = [training(record.candidate) for record in run.records if lends(record)]
+    assert max(map(own.count, own)) <= 2  # after `harvest` others, or with a student whose files are gone
 
 
 def test_what_a_larger_student_rules_out_is_refused(stored: replay_bank.Stored) -> None:

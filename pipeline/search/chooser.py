@@ -31,13 +31,15 @@ class Pool:
     """n candidates: `rows` [n, k] as `encoding` gives them, `costs` [n, d] as log2 of the teacher's.
 
     `sizes` [n, s], such as log2 of the multiply-accumulates over the teacher's, are no costs, but say much of accuracy.
-    `possible` [n] is how probable it is that all budgets are kept; None is certain.
+    `possible` [n] is how probable it is that all budgets are kept; None is certain. `seconds` [n] is what each takes
+    where that is known beforehand, NaN elsewhere; None: of none.
     """
 
     rows: Array
     costs: Array
     sizes: Array
     possible: Array | None = None
+    seconds: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,10 @@ def worth(pool: Pool, seen: Seen, goal: Goal) -> Array:
         costs, spent, corner = np.zeros((len(costs), 1)), np.zeros((len(spent), 1)), np.ones(1)
     quality = seen.quality[seen.whole]
     gain = expected_improvement(costs, errors.mean, errors.deviation, spent, quality, corner, goal.floor)
-    return gain / _seconds(rows, known, seen.seconds) * (1.0 if pool.possible is None else pool.possible)
+    seconds = _seconds(rows, known, seen.seconds)
+    if pool.seconds is not None:
+        seconds = np.where(np.isfinite(pool.seconds), pool.seconds, seconds)
+    return gain / seconds * (1.0 if pool.possible is None else pool.possible)
 
 
 def _features(of: Pool | Seen) -> Array:

@@ -2,13 +2,14 @@
 
 Device figures come from wherever they are known: a trial that was measured, or an untrained twin that was, in this
 search or another. For the rest they are predicted from the shapes that were measured, with a spread, which counts where
-a budget is near. Quality comes from trained students only. For one that was stopped early it is what the accuracy at
-its last epoch came to in those that were trained on from the same epoch, in the median.
+a budget is near; and what is about to be proposed is measured before, where that is short beside its training. Quality
+comes from trained students only. For one that was stopped early it is what the accuracy at its last epoch came to in
+those that were trained on from the same epoch, in the median.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from pipeline.config import SearchConfig
+from pipeline.harvest import Training, serving_s, siblings, training
 from pipeline.metrics import DEVICE, METRICS
 from pipeline.pareto import front, rankable
 from pipeline.record import TrialRecord
@@ -31,6 +33,8 @@ Array = NDArray[np.float64]
 Figures = Mapping[str, float]
 
 FEWEST = 3  # trained students before anything is predicted of others
+SCREENED = 4  # candidates at most that are measured untrained before one is proposed
+WORTH_SCREENING_S = 20.0  # a training that takes less is no loss beside the seconds of a measurement
 MOST = 250  # trials that are learned from: time and memory grow with them, what they teach hardly does
 SIZES = ("macs_m",)  # known without training, and near to accuracy on every device
 _SURELY = 0.025  # what is less probable than this to be within the budgets is not proposed
@@ -42,7 +46,9 @@ _WEIGHTS_ONLY = ("distill.", "prune.criterion", "prune.recovery_epochs", "quanti
 class Known:
     """What a search knows: `records` is its own list, which grows; `figures` gives those of shapes measured before.
 
-    `listed` is all that can be tried, where that is less than the space.
+    `lenders` gives, by what they were taught, the trained students that candidates may begin with now. `screen`
+    measures an untrained candidate, and says whether its figures are known then. `listed` is all that can be tried,
+    where that is less than the space.
     """
 
     space: SearchSpace
@@ -50,31 +56,67 @@ class Known:
     teacher: Figures
     chance: Figures
     figures: Callable[[Sequence[Candidate]], Sequence[Figures | None]]
+    lenders: Callable[[], Mapping[Training, TrialRecord]] = dict
+    screen: Callable[[Candidate], bool] = lambda _: False
     listed: Sequence[Candidate] | None = None
 
 
 def propose(known: Known, config: SearchConfig) -> Candidate | None:
     """The candidate worth most per second, or None: too little is known, or all of the space was tried.
 
-    The same records give the same candidate.
+    It may be one that a trained student serves (`trials.harvest`). The same records and figures give the same one.
     """
     records = [record for record in known.records if record.counts and record.final_of is None]
-    scored = [record for record in records if _scored(record, config)]
-    students = [record for record in scored if record.candidate.student != IDENTITY]
-    if len(scored) < config.sampler.startup_trials or len(students) < FEWEST:
+    if not enough(records, config):
         return None
+    scored = [record for record in records if _scored(record, config)]
     best = front(records, config.objectives)
-    chance = np.random.default_rng([config.seed, len(known.records)])
-    tried = {record.candidate.key for record in records}
-    if known.listed is None:
-        pool = candidates(known.space, tried, [record.candidate for record in best], chance)
-    else:
-        pool = [candidate for candidate in known.listed if candidate.key not in tried]
-    names = _names(config, best, known.teacher)
+    taught_by = _kept(best, scored, records)
+    parents = known.lenders()
+    pool = _pool(known, records, best, parents.values(), config)
     if not pool:
         return None
-    taught_by = _kept(best, scored, records)
-    return pool[int(np.argmax(promise(pool, taught_by, names, known, config)))]
+    names = _names(config, best, known.teacher)
+    served = {key: serving_s(pool[key], parents[of]) for key in pool if (of := training(pool[key])) in parents}
+    each = list(pool.values())
+    seconds = np.array([served.get(candidate.key, np.nan) for candidate in each])
+    for left in range(SCREENED if _worth_screening(records) else 0, -1, -1):
+        chosen = each[int(np.argmax(promise(each, taught_by, names, known, config, seconds)))]
+        told = not left or chosen.key in served or known.figures([chosen])[0] is not None
+        if told or not known.screen(chosen):
+            break
+    return chosen
+
+
+def enough(records: Sequence[TrialRecord], config: SearchConfig) -> bool:
+    """Whether there is enough to learn from."""
+    own = [record for record in records if record.counts and record.final_of is None and _scored(record, config)]
+    trained = sum(record.candidate.student != IDENTITY and record.trained_by is None for record in own)
+    return len(own) >= config.sampler.startup_trials and trained >= FEWEST
+
+
+def _pool(
+    known: Known,
+    records: Sequence[TrialRecord],
+    best: Sequence[TrialRecord],
+    parents: Iterable[TrialRecord],
+    config: SearchConfig,
+) -> dict[str, Candidate]:
+    """Untried candidates by key: those of the space, and those that trained students serve."""
+    tried = {record.candidate.key for record in records}
+    if known.listed is not None:
+        return {candidate.key: candidate for candidate in known.listed if candidate.key not in tried}
+    chance = np.random.default_rng([config.seed, len(known.records)])
+    drawn = candidates(known.space, tried, [record.candidate for record in best], chance)
+    further = [Candidate.of(flat, 0) for parent in parents for flat in siblings(parent.candidate, known.space)]
+    return {candidate.key: candidate for candidate in [*drawn, *further] if candidate.key not in tried}
+
+
+def _worth_screening(records: Sequence[TrialRecord]) -> bool:
+    """Whether trainings take so long that measuring before one is no matter."""
+    seconds = np.array([_seconds(record) for record in records])
+    timed = seconds[np.isfinite(seconds)]
+    return bool(len(timed)) and float(np.median(timed)) >= WORTH_SCREENING_S
 
 
 def _kept(*groups: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -90,9 +132,12 @@ def promise(
     names: Sequence[str],
     known: Known,
     config: SearchConfig,
+    seconds: Array | None = None,
 ) -> Array:
-    """What each candidate of the pool is worth by these records (`chooser.worth`), [n]; `names` are the device's
-    objectives."""
+    """What each candidate of the pool is worth by these records (`chooser.worth`), [n].
+
+    `names` are the device's objectives, `seconds` [n] what is known of what each takes (`chooser.Pool`).
+    """
     metric = config.task.metric
     scored = [record for record in records if _scored(record, config)]
     quality = {record.number: record.metrics[metric] for record in scored}
@@ -112,6 +157,7 @@ def promise(
             _means(ahead, names, len(pool)),
             _means(ahead, sizes, len(pool)),
             _possible(ahead, limited, known, config, len(pool)),
+            seconds,
         ),
         Seen(
             rows[len(pool) :],
@@ -146,18 +192,25 @@ def _figures(
     def one(name: str) -> tuple[Array, Array]:
         value = np.array([_doublings(name, figures.get(name), known.teacher, np.nan) for figures in told])
         there = np.array([_doublings(name, record.metrics.get(name), known.teacher, np.nan) for record in measured])
-        use = np.isfinite(there)
-        centre, scale = (float(there[use].mean()), float(there[use].std())) if use.any() else (0.0, 1.0)
-        asked = ~np.isfinite(value)
-        spread = np.zeros(len(wanted))
-        ahead, behind = rows[: len(wanted)], rows[len(wanted) :]
+        asked, spread = ~np.isfinite(value), np.zeros(len(wanted))
         if asked.any():
-            shapes, which = np.unique(ahead[asked], axis=0, return_inverse=True)  # many differ in their training only
-            belief = believe(shapes, behind[use], there[use], centre=centre, scale=max(scale, 0.5))
+            shapes, values = _measured(rows, np.concatenate([value, there]))
+            centre, scale = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
+            # many of the candidates differ in their training only
+            unknown, which = np.unique(rows[: len(wanted)][asked], axis=0, return_inverse=True)
+            belief = believe(unknown, shapes, values, centre=centre, scale=max(scale, 0.5))
             value[asked], spread[asked] = belief.mean[which], belief.deviation[which]
         return value, spread
 
     return {name: one(name) for name in dict.fromkeys(names)}
+
+
+def _measured(rows: Array, figures: Array) -> tuple[Array, Array]:
+    """Each shape with a figure once, the first that it has; of very many, `MOST` spread over them."""
+    there = np.isfinite(figures)
+    shapes, first = np.unique(rows[there], axis=0, return_index=True)
+    kept = np.linspace(0, len(first) - 1, min(MOST, len(first))).round().astype(int)
+    return shapes[kept], figures[there][first[kept]]
 
 
 def _means(figures: Mapping[str, tuple[Array, Array]], names: Sequence[str], count: int) -> Array:

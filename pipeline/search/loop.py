@@ -22,16 +22,17 @@ from pipeline.ancestor import Ancestor, nearest
 from pipeline.config import SearchConfig
 from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, write_front
-from pipeline.lineage import Begun, begun, lends, siblings
+from pipeline.harvest import Training, lenders, lends, siblings, training
+from pipeline.lineage import Begun, begun, serves
 from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
 from pipeline.record import UNPRUNED, TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.rungs import Peers
-from pipeline.screening import compares, known_figures
+from pipeline.screening import compares, known_figures, learned
 from pipeline.search import study as studies
 from pipeline.search.further import Stores
-from pipeline.search.knowledge import Known
+from pipeline.search.knowledge import Known, enough
 from pipeline.search.waiting import Waiting
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
@@ -137,9 +138,14 @@ class _Loop:
         self._recipes_queued = False
 
     def _known_before(self) -> Known:
-        """What a sampler may know beside the study."""
+        """What a sampler may know beside the study, and find out."""
+        teacher, chance = self.bench.teacher_metrics, self.bench.chance
         figures = partial(known_figures, bench=self.bench)
-        return Known(self.space, self.records, self.bench.teacher_metrics, self.bench.chance, figures)
+        return Known(self.space, self.records, teacher, chance, figures, self._lenders, self._screen)
+
+    def _screen(self, candidate: Candidate) -> bool:
+        self.progress.step("measuring untrained, to choose")
+        return learned(candidate, self.bench, self.workspace.folder)
 
     def run(self) -> SearchResult:
         begin, repeats, away = self.now(), 0, 0
@@ -168,7 +174,7 @@ class _Loop:
             self._enqueue_recipes()  # not before: asking for an identity's number would take one out of the queue
         with studies.sampling(self.study, at_random, seed):
             trial = self.study.ask()
-            candidate = self.waiting.as_left(identity or self.space.sample(trial, seed))
+            candidate = self._as_trained(self.waiting.as_left(identity or self.space.sample(trial, seed)))
         studies.note_candidate(trial, candidate)
         return self._carry(trial, trial.number, candidate, None)
 
@@ -194,8 +200,10 @@ class _Loop:
         peers = None
         if compares(self.config.trials):
             peers = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
-        ancestor = None if left else self._ancestor(candidate)  # who goes on has weights of its own, in a checkpoint
         serves, step = self.config.trials.harvest > 0, self.progress.step
+        if left is None and (parent := self._parent(candidate)) and (start := self._begun(candidate, parent)):
+            return self._begun_with(number, candidate, start)
+        ancestor = None if left else self._ancestor(candidate)  # who goes on has weights of its own, in a checkpoint
         record = run_trial(number, candidate, self.bench, step, peers=peers, ancestor=ancestor, lends=serves)
         return record.with_(resumed_from=left.number, inherited_from=left.inherited_from) if left else record
 
@@ -205,6 +213,25 @@ class _Loop:
         nested = self.bench.families[candidate.student].nested
         return nearest(candidate, self.records, self.workspace.folder, nested)
 
+    def _lenders(self) -> Mapping[Training, TrialRecord]:
+        """By what they were taught, the students that further candidates may begin with."""
+        able = lenders(self.records, self.config.objectives, self.config.trials.harvest)
+        return {taught: parent for taught, parent in able.items() if serves(parent, self.workspace.folder)}
+
+    def _parent(self, candidate: Candidate) -> TrialRecord | None:
+        """The trial that has trained what `candidate` asks for already."""
+        return self._lenders().get(training(candidate))
+
+    def _begun(self, candidate: Candidate, parent: TrialRecord) -> Begun | None:
+        return begun(candidate, parent, self.workspace.folder)
+
+    def _as_trained(self, candidate: Candidate) -> Candidate:
+        """With the seed of the training that it begins with, where it does."""
+        parent = self._parent(candidate)
+        if parent is None or self._begun(candidate, parent) is None:
+            return candidate
+        return Candidate(candidate.values, parent.candidate.seed)
+
     def _tidy(self) -> None:
         for sentence in self.waiting.tidy():
             self.progress.say(sentence)
@@ -212,13 +239,16 @@ class _Loop:
     def _harvest(self, parent: TrialRecord) -> None:
         """Further trials that begin with the student that `parent` trained; the study is told of them afterwards.
 
-        Cut off, the next start does those that are missing.
+        Cut off, the next start does those that are missing. A sampler that knows what they promise asks for them
+        itself.
         """
+        if self.config.sampler.name == "device_aware" and enough(self.records, self.config):
+            return
         if lends(parent):
             served = sum(record.trained_by == parent.number for record in self.records)
             tried = {record.candidate.key for record in self.records if record.counts}
             candidates = [Candidate.of(flat, parent.candidate.seed) for flat in siblings(parent.candidate, self.space)]
-            starts = [(one, begun(one, parent, self.workspace.folder)) for one in candidates if one.key not in tried]
+            starts = [(one, self._begun(one, parent)) for one in candidates if one.key not in tried]
             able = [(candidate, start) for candidate, start in starts if start is not None]
             for candidate, start in able[: max(self.config.trials.harvest - served, 0)]:
                 self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
@@ -371,8 +401,12 @@ class _Loop:
         report = self.stores.report()
         mattered = studies.importances(self.records, self.config, self.space) if final else None
         files = write_front(report, self.workspace, mattered)
+        lending = set[int]() if final else {record.number for record in self._lenders().values()}
+        for path in self.workspace.folder.glob(f"trials/*/{UNPRUNED}"):
+            if int(path.parent.name) not in lending:
+                shutil.rmtree(path, ignore_errors=True)  # as large as the student
         if self.config.keep == "front":
-            for path in drop_models(report, self.workspace):
+            for path in drop_models(report, self.workspace, lending):
                 self.tracker.drop_model(int(path.parent.name))
         self.tracker.show_front(report, files)
         self._front_at = self.now()

@@ -12,6 +12,7 @@ import pytest
 import synthetic
 
 from pipeline.config import SearchConfig
+from pipeline.harvest import training
 from pipeline.pareto import front, front_hypervolume
 from pipeline.progress import Quiet
 from pipeline.record import TrialRecord
@@ -224,6 +225,58 @@ def test_a_stopped_student_teaches_and_is_no_point_of_the_front() -> None:
     assert after(0.95, cost=1e-3) > 0.3 * after(None)
 
 
+def screening(wanted: list[str], told: dict[str, Figures], reliable: bool = True) -> dict[str, Any]:
+    """A search that measures untrained candidates, and keeps what it found in `told`."""
+
+    def screen(candidate: Candidate) -> bool:
+        wanted.append(candidate.key)
+        told.update({candidate.key: figures(candidate)} if reliable else {})
+        return reliable
+
+    return {"told": lambda candidate: told.get(candidate.key), "screen": screen}
+
+
+def test_what_is_about_to_be_proposed_is_measured_before() -> None:
+    """It is proposed if it keeps its promise; what does not makes room for another."""
+    wanted, told = list[str](), dict[str, Figures]()
+    candidate = propose(known(some(6), **screening(wanted, told)), config())
+    assert candidate is not None and 1 <= len(set(wanted)) == len(wanted) <= knowledge.SCREENED
+    first = wanted[0]
+    costly = {first: {**TEACHER, "latency_p50_ms": 1000.0, "energy_mj": 1000.0}}
+    other = propose(known(some(6), lambda one: costly.get(one.key)), config())
+    assert other is not None and other.key != first
+
+
+def test_nothing_is_measured_before_short_trainings_or_twice() -> None:
+    wanted = list[str]()
+    short = [one.with_(seconds={"distill": 1.0}) for one in some(6)]
+    assert propose(known(short, **screening(wanted, {})), config()) is not None and not wanted
+    unreliable = propose(known(some(6), **screening(wanted, {}, reliable=False)), config())
+    assert unreliable is not None and wanted == [unreliable.key]
+
+
+def test_what_a_trained_student_serves_is_taken_where_it_promises_most_per_second() -> None:
+    """Its own few seconds count, and it is not measured untrained; what promises nothing is not taken for cheapness."""
+    records = [one.with_(seconds={"distill": 1000.0, "measure": 1.0}) for one in some(6)]
+    best = max(records, key=lambda one: one.metrics["accuracy"])
+    scheme = {"none": "static_int8", "static_int8": "none"}[str(best.candidate.flat()["quantize.scheme"])]
+    flat = {**best.candidate.flat(), "quantize.scheme": scheme}
+    if scheme == "none":
+        flat.pop("quantize.per_channel")
+    else:
+        flat["quantize.per_channel"] = True
+    served = Candidate.of(flat, 0)
+    lend = {training(best.candidate): best}
+    wanted = list[str]()
+    parts = screening(wanted, {})
+    assert propose(known(records, **parts, lenders=lambda: lend), config()).key == served.key and not wanted
+    other = propose(known(records, **parts), config())
+    assert other is not None and other.key != served.key
+    worthless = {served.key: {name: 2 * value for name, value in TEACHER.items()}}
+    third = propose(known(records, lambda one: worthless.get(one.key), lenders=lambda: lend), config())
+    assert third is not None and third.key != served.key
+
+
 @pytest.fixture
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in: Any) -> Callable[..., list[TrialRecord]]:
     def run(number: int, candidate: Candidate, *_: Any, **__: Any) -> TrialRecord:
@@ -232,6 +285,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in: Any) -> Callab
         return record(number, candidate)
 
     monkeypatch.setattr(loop, "run_trial", run)
+    monkeypatch.setattr(loop, "learned", lambda *_: False)
     monkeypatch.setattr(loop, "write_front", lambda *_: [])
 
     def search(count: int, place: str = "one") -> list[TrialRecord]:

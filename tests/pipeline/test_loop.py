@@ -14,6 +14,7 @@ from watching import Heard, Killed
 
 from pipeline.cli import run as command_line
 from pipeline.errors import ConfigError, Failed, Refused, Unavailable
+from pipeline.harvest import lends, training
 from pipeline.phases import Phases
 from pipeline.record import UNPRUNED, TrialRecord, read_records
 from pipeline.search import loop
@@ -283,7 +284,8 @@ def test_a_harvest_is_done_once(go, monkeypatch, tmp_path: Path) -> None:
     last = set()
     for trials in range(2, 9):
         changes: dict[str, Any] = {
-            "name": f"small{trials}", "space": {"students": ["convnet"]}, "trials": {"harvest": 2}, "recipes": "none"
+            "name": f"small{trials}", "space": {"students": ["convnet"]}, "trials": {"harvest": 2}, "recipes": "none",
+            "sampler": "tpe",
         }  # fmt: skip
         first, again = go(trials, **changes).report.records, go(trials, **changes).report.records
         assert [record.number for record in again] == [record.number for record in first]
@@ -297,7 +299,7 @@ def test_a_harvest_is_done_once(go, monkeypatch, tmp_path: Path) -> None:
 
 def test_a_trained_student_is_harvested_and_the_study_told(go, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(loop, "run_trial", harvested)
-    records = go(12, space="default", trials={"harvest": 2}).report.records
+    records = go(12, space="default", trials={"harvest": 2}, sampler="tpe").report.records
     children = [record for record in records if record.trained_by is not None]
     assert children
     for child in children:
@@ -309,6 +311,33 @@ def test_a_trained_student_is_harvested_and_the_study_told(go, monkeypatch, tmp_
     assert states(tmp_path) == {record.number: "COMPLETE" for record in records}
 
 
+def test_a_sampler_that_knows_asks_for_what_a_student_serves(go, monkeypatch, tmp_path: Path) -> None:
+    """At first all of it; later what promises enough, with its student's seed, however long ago that was trained."""
+    there = list[bool]()
+
+    def watched(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None, **_: Any) -> TrialRecord:
+        if begun is not None:
+            there.append((begun.folder / WEIGHTS).exists())
+        return harvested(number, candidate, bench, step, begun)
+
+    monkeypatch.setattr(loop, "run_trial", watched)
+    monkeypatch.setattr(loop, "FRONT_EVERY_S", 0.0)  # models off the front go after every trial
+    records = go(40, space="default", trials={"harvest": 4}, sampler="device_aware").report.records
+    children = [record for record in records if record.trained_by is not None]
+    assert all(there) and len(there) == len(children)
+    for child in children:
+        parent = records[child.trained_by]
+        assert training(parent.candidate) == training(child.candidate)
+        assert parent.candidate.seed == child.candidate.seed and parent.candidate.key != child.candidate.key
+    away = [child.number - child.trained_by for child in children]
+    assert max(away) > 4  # asked for, not harvested at once
+    trained = [record for record in records if lends(record)]
+    assert [child.trained_by for child in children].count(trained[0].number) == 4
+    served = [sum(child.trained_by == record.number for child in children) for record in trained[4:]]
+    assert min(served) < 4
+    assert not list(tmp_path.rglob(UNPRUNED)) and states(tmp_path) == dict.fromkeys(range(40), "COMPLETE")
+
+
 def test_a_killed_harvest_is_finished(go, monkeypatch, tmp_path: Path) -> None:
     def kill(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None, **_: Any) -> TrialRecord:
         if begun is not None:
@@ -316,7 +345,8 @@ def test_a_killed_harvest_is_finished(go, monkeypatch, tmp_path: Path) -> None:
         return harvested(number, candidate, bench, step)
 
     monkeypatch.setattr(loop, "run_trial", kill)
-    changes: dict[str, Any] = {"space": {"students": ["convnet"], "prune": {"ratio": 0}}, "trials": {"harvest": 1}}
+    space = {"students": ["convnet"], "prune": {"ratio": 0}}
+    changes: dict[str, Any] = {"space": space, "trials": {"harvest": 1}, "sampler": "tpe"}
     with pytest.raises(Killed):
         go(4, **changes)
     monkeypatch.setattr(loop, "run_trial", harvested)

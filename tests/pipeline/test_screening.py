@@ -11,13 +11,22 @@ from typing import Any
 import pytest
 from fakes import ScriptedTarget
 
-from hardware_targets import Energy
+from hardware_targets import DeviceAway, Energy
 from pipeline.config import TargetConfig, TrialsConfig
-from pipeline.errors import Refused
+from pipeline.errors import Failed, Refused
 from pipeline.modelled import no_model
 from pipeline.record import TrialRecord
 from pipeline.rungs import Peers
-from pipeline.screening import device_key, drifted, known_figures, noise, screen, screened, untrained_figures
+from pipeline.screening import (
+    device_key,
+    drifted,
+    known_figures,
+    learned,
+    noise,
+    screen,
+    screened,
+    untrained_figures,
+)
 from pipeline.workspace import Workspace
 from search_spaces import load_family
 from search_spaces.candidate import Candidate
@@ -209,3 +218,22 @@ def test_an_unreliable_figure_is_not_kept(bench: Any, tmp_path: Path, monkeypatc
     for _ in range(2):
         untrained_figures(candidate(), bench, tmp_path)
     assert [verb for verb, _ in bench.target.calls] == ["measure", "measure"]
+
+
+def test_whether_a_measurement_made_figures_known(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, error = bench.target.measure, list[Exception]()
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        if error:
+            raise error[0]
+        found = usual(*args, **kwargs)
+        return replace(found, latency=replace(found.latency, rounds=10, voided_rounds=9, void_reasons=("steal",)))
+
+    assert learned(candidate(), bench, tmp_path)
+    monkeypatch.setattr(bench.target, "measure", broken)
+    other = candidate(**{"convnet.width": 24})
+    assert learned(candidate(), bench, tmp_path) and not learned(other, bench, tmp_path)
+    for one in (DeviceAway("the board is gone"), Refused("too small"), Failed("no export")):
+        error[:] = [one]
+        assert not learned(other, bench, tmp_path)
+    assert known_figures([other], bench) == [None] and not list(tmp_path.glob("*untrained*"))
