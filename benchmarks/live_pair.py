@@ -1,10 +1,11 @@
 """Two finished searches of one task, live: how many seconds the second needed for the front that the first had.
 
-    python benchmarks/live_pair.py sst2_plain sst2_niwaki --out benchmarks/results/live_sst2.json
+    python benchmarks/live_pair.py bank_sst2_plain bank_sst2_niwaki --out benchmarks/results/live_sst2.json
 
 The target is the volume of the first search's front at its end, its time the moment when it first had it; one pair,
-so no interval. Training-seconds are those of distillation, recovery and learning with rounding, wall seconds those of
-all phases of all trials. Both searches must have one teacher, one set of validation rows and the same objectives.
+so no interval. Training-seconds are processor seconds of distillation, recovery and learning with rounding, as in the
+replay; wall seconds are those of all phases of all trials, and where both ran side by side each waited for the other.
+Both searches must have one teacher, one set of validation rows and the same objectives.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def run_of(workspace: Workspace, config: SearchConfig) -> Run:
     train_s = wall_s = 0.0
     run = Run()
     for record in sorted(records, key=lambda one: one.number):
-        train_s += sum(record.seconds.get(phase, 0.0) for phase in TRAINING)
+        train_s += sum(record.cpu_seconds.get(phase, 0.0) for phase in TRAINING)
         wall_s += sum(record.seconds.values())
         run.records.append(record)
         run.marks.append(Mark(train_s, wall_s, front_hypervolume(run.records, config.objectives, teacher, chance)))
