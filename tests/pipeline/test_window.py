@@ -21,7 +21,7 @@ DIRECTIONS = ["maximize", "minimize"]
 
 def study_on(storage: Any, seed: int = 0) -> optuna.Study:
     study = optuna.create_study(study_name="one", storage=storage, directions=DIRECTIONS, load_if_exists=True)
-    study.sampler = studies.make_sampler(synthetic.config(1, sampler={"startup_trials": 5}), seed)
+    study.sampler = studies.make_sampler(synthetic.config(1, sampler={"name": "tpe", "startup_trials": 5}), seed)
     return study
 
 
