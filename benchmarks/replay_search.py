@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from bank_design import recipe_candidates
 from replay_bank import Point, Stored
-from replay_rules import Reached, Refuses, Resumes, Stops, Violations, device_violations
+from replay_rules import Reached, Refuses, Resumes, Stops, Violations, device_violations, over_budget
 
 from pipeline import budget
 from pipeline.config import SOONER
@@ -174,9 +174,13 @@ class Search:
         """The way of one candidate: from the rung that it has `passed`, or with the student that `parent` trained."""
         self.tried.add(point.candidate.key)
         if point.candidate.student != IDENTITY:
+            # who begins with a student has nothing to lose by rungs, nor by being dominated; a budget holds for all
+            rules = [
+                one for one in self.strategy.refuses if parent is None or (one is over_budget and self.config.budget)
+            ]
+            if not passed and (refused := self._refused(point, number, rules)) is not None:
+                return refused
             if parent is None:
-                if not passed and (refused := self._refused(point, number)) is not None:
-                    return refused
                 if self.strategy.rungs:
                     self.screen(point)  # who is compared at a rung is compared by its figures, too
                 if (stopped := self._climbed(point, number, passed)) is not None:
@@ -195,8 +199,8 @@ class Search:
         training_s = {"distill": point.distill_s, "recover": point.recover_s}
         return whole.with_(seconds={**training_s, "export": point.make_s, "measure": self.bank.measure_s})
 
-    def _refused(self, point: Point, number: int) -> TrialRecord | None:
-        for rule in self.strategy.refuses:
+    def _refused(self, point: Point, number: int, rules: Sequence[Refuses]) -> TrialRecord | None:
+        for rule in rules:
             self.screen(point)
             if (violations := rule(point, self.run.records, self.bank)) is not None:
                 name = rule.__name__

@@ -16,7 +16,7 @@ from search_spaces import IDENTITY, SearchSpace
 from search_spaces.candidate import Candidate, Scalar
 from search_spaces.compression import TRAINED_SCHEMES, refines
 
-Training = Sequence[tuple[str, Scalar]]
+Training = tuple[tuple[str, Scalar], ...]
 
 RUNGS = 2  # of the ladder of pruning ratios
 LATEST = 8  # trained students whose files stay for others to begin with, whether they are on the front or not

@@ -7,12 +7,14 @@ in between, the next start mends the later ones from the earlier.
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
@@ -145,7 +147,9 @@ class _Loop:
 
     def _screen(self, candidate: Candidate) -> bool:
         self.progress.step("measuring untrained, to choose")
-        return learned(candidate, self.bench, self.workspace.folder)
+        folder = self.workspace.folder
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as place:  # killed, `clean` finds it
+            return learned(candidate, self.bench, Path(place))
 
     def run(self) -> SearchResult:
         begin, repeats, away = self.now(), 0, 0
@@ -201,8 +205,8 @@ class _Loop:
         if compares(self.config.trials):
             peers = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
         serves, step = self.config.trials.harvest > 0, self.progress.step
-        if left is None and (parent := self._parent(candidate)) and (start := self._begun(candidate, parent)):
-            return self._begun_with(number, candidate, start)
+        if left is None and (served := self._served(candidate)) is not None:
+            return self._begun_with(number, candidate, served[1])
         ancestor = None if left else self._ancestor(candidate)  # who goes on has weights of its own, in a checkpoint
         record = run_trial(number, candidate, self.bench, step, peers=peers, ancestor=ancestor, lends=serves)
         return record.with_(resumed_from=left.number, inherited_from=left.inherited_from) if left else record
@@ -218,19 +222,16 @@ class _Loop:
         able = lenders(self.records, self.config.objectives, self.config.trials.harvest)
         return {taught: parent for taught, parent in able.items() if serves(parent, self.workspace.folder)}
 
-    def _parent(self, candidate: Candidate) -> TrialRecord | None:
-        """The trial that has trained what `candidate` asks for already."""
-        return self._lenders().get(training(candidate))
-
-    def _begun(self, candidate: Candidate, parent: TrialRecord) -> Begun | None:
-        return begun(candidate, parent, self.workspace.folder)
+    def _served(self, candidate: Candidate) -> tuple[TrialRecord, Begun] | None:
+        """The trial that has trained what `candidate` asks for already, and what is stored of it."""
+        parent = self._lenders().get(training(candidate))
+        start = None if parent is None else begun(candidate, parent, self.workspace.folder)
+        return None if parent is None or start is None else (parent, start)
 
     def _as_trained(self, candidate: Candidate) -> Candidate:
         """With the seed of the training that it begins with, where it does."""
-        parent = self._parent(candidate)
-        if parent is None or self._begun(candidate, parent) is None:
-            return candidate
-        return Candidate(candidate.values, parent.candidate.seed)
+        served = self._served(candidate)
+        return candidate if served is None else Candidate(candidate.values, served[0].candidate.seed)
 
     def _tidy(self) -> None:
         for sentence in self.waiting.tidy():
@@ -248,7 +249,7 @@ class _Loop:
             served = sum(record.trained_by == parent.number for record in self.records)
             tried = {record.candidate.key for record in self.records if record.counts}
             candidates = [Candidate.of(flat, parent.candidate.seed) for flat in siblings(parent.candidate, self.space)]
-            starts = [(one, self._begun(one, parent)) for one in candidates if one.key not in tried]
+            starts = [(one, begun(one, parent, self.workspace.folder)) for one in candidates if one.key not in tried]
             able = [(candidate, start) for candidate, start in starts if start is not None]
             for candidate, start in able[: max(self.config.trials.harvest - served, 0)]:
                 self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
@@ -402,9 +403,9 @@ class _Loop:
         mattered = studies.importances(self.records, self.config, self.space) if final else None
         files = write_front(report, self.workspace, mattered)
         lending = set[int]() if final else {record.number for record in self._lenders().values()}
-        for path in self.workspace.folder.glob(f"trials/*/{UNPRUNED}"):
-            if int(path.parent.name) not in lending:
-                shutil.rmtree(path, ignore_errors=True)  # as large as the student
+        for record in self.records if self.config.trials.harvest else ():
+            if record.number not in lending:
+                shutil.rmtree(self.workspace.trial(record.number) / UNPRUNED, ignore_errors=True)  # as large as it is
         if self.config.keep == "front":
             for path in drop_models(report, self.workspace, lending):
                 self.tracker.drop_model(int(path.parent.name))
