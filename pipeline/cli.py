@@ -35,6 +35,7 @@ ConfigFile = Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The searc
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The search's name.")]
 ROOT = Path("mlruns")
 INTERRUPTED = 130
+GOES_ON = "interrupted; finished trials are kept, and the same command goes on"
 
 _SAMPLER_HELP = (
     "device_aware (default): learns accuracy only, takes device figures as known. "
@@ -362,7 +363,7 @@ def run(arguments: list[str] | None = None) -> int:
     except NiwakiError as error:
         return _failed(str(error), error.exit_code, as_json)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted; finished trials are kept, and the same command goes on", INTERRUPTED, as_json)
+        return _failed(GOES_ON, INTERRUPTED, as_json)
     except typer.Exit as error:
         return int(error.exit_code)
     except BrokenPipeError:
@@ -371,11 +372,21 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return _failed(*_disk(error), as_json)
     except Exception as error:
+        if _interrupted(error):
+            return _failed(GOES_ON, INTERRUPTED, as_json)
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
             return _failed(_usage(error), 2, as_json)
         if type(error).__module__.startswith("hardware_targets") and hasattr(error, "exit_code"):
             return _failed(str(error), error.exit_code, as_json)  # the device, outside a trial
         return _failed(f"niwaki broke: {_log(error)}", 70, as_json)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an interruption is what it comes from: a compiled module that is interrupted while it is being imported
+    raises an ImportError from it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _terminated(*_: object) -> None:

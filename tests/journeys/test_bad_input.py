@@ -343,6 +343,24 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
     assert "the same command goes on" in capsys.readouterr().err
 
 
+def test_an_interruption_of_a_compiled_module_s_import_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seen with matplotlib's ft2font, 20 seconds into a search: "ImportError: initialization failed"."""
+    import pipeline.api
+
+    def importing(*_: Any, **__: Any) -> None:
+        raise ImportError("initialization failed") from (KeyboardInterrupt() if by_user else KeyError(512))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline.api, "front", importing)
+    by_user = True
+    assert run(["front", "any"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    by_user = False
+    assert run(["front", "any"]) == 70
+
+
 # Seen: Python 3.11 under `python -m` died of the signal at its end, although the interruption had been caught and told;
 # and a thread of torch's that was at work aborted the interpreter while it ended.
 @pytest.mark.parametrize("before", ["", "import atexit, os; atexit.register(os.abort)\n"], ids=["noted", "aborted"])
