@@ -6,7 +6,6 @@ in between, the next start mends the later ones from the earlier.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -24,17 +23,18 @@ from pipeline.ancestor import Ancestor, nearest
 from pipeline.config import SearchConfig
 from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, write_front
-from pipeline.harvest import Training, lenders, lends, siblings, training
-from pipeline.lineage import Begun, begun, serves
+from pipeline.harvest import lends
+from pipeline.lineage import Begun
 from pipeline.own_energy import over_limit, own_energy
 from pipeline.preflight import preflight, recipes
-from pipeline.record import UNPRUNED, TrialRecord, read_records, write_record
+from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.rungs import Peers
 from pipeline.screening import compares, known_figures, learned
 from pipeline.search import study as studies
 from pipeline.search.further import Stores
-from pipeline.search.knowledge import Known, enough
+from pipeline.search.knowledge import Known
+from pipeline.search.serving import Serving
 from pipeline.search.waiting import Waiting
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
@@ -126,6 +126,7 @@ class _Loop:
         self.space = bench.space.trained()  # the sampler is not asked for identities: they come first, and are few
         self.records = read_records(workspace.folder)
         self.waiting = Waiting(config, workspace, bench, self.records)
+        self.serving = Serving(config, workspace, self.space, self.records)
         self.loan = loan(lends, bench, self.space) if lends else None
         seen = studies.seen(self.records, config, self.space)
         self.study = studies.open_study(config, workspace.study_url, seen, self._known_before())
@@ -143,7 +144,7 @@ class _Loop:
         """What a sampler may know beside the study, and find out."""
         teacher, chance = self.bench.teacher_metrics, self.bench.chance
         figures = partial(known_figures, bench=self.bench)
-        return Known(self.space, self.records, teacher, chance, figures, self._lenders, self._screen)
+        return Known(self.space, self.records, teacher, chance, figures, self.serving.lenders, self._screen)
 
     def _screen(self, candidate: Candidate) -> bool:
         self.progress.step("measuring untrained, to choose")
@@ -178,7 +179,7 @@ class _Loop:
             self._enqueue_recipes()  # not before: asking for an identity's number would take one out of the queue
         with studies.sampling(self.study, at_random, seed):
             trial = self.study.ask()
-            candidate = self._as_trained(self.waiting.as_left(identity or self.space.sample(trial, seed)))
+            candidate = self.serving.as_trained(self.waiting.as_left(identity or self.space.sample(trial, seed)))
         studies.note_candidate(trial, candidate)
         return self._carry(trial, trial.number, candidate, None)
 
@@ -205,8 +206,8 @@ class _Loop:
         if compares(self.config.trials):
             peers = Peers(tuple(self.records), 0 if left is None else left.rung or 0)
         serves, step = self.config.trials.harvest > 0, self.progress.step
-        if left is None and (served := self._served(candidate)) is not None:
-            return self._begun_with(number, candidate, served[1])
+        if left is None and (start := self.serving.start_of(candidate)) is not None:
+            return self._begun_with(number, candidate, start)
         ancestor = None if left else self._ancestor(candidate)  # who goes on has weights of its own, in a checkpoint
         record = run_trial(number, candidate, self.bench, step, peers=peers, ancestor=ancestor, lends=serves)
         return record.with_(resumed_from=left.number, inherited_from=left.inherited_from) if left else record
@@ -217,22 +218,6 @@ class _Loop:
         nested = self.bench.families[candidate.student].nested
         return nearest(candidate, self.records, self.workspace.folder, nested)
 
-    def _lenders(self) -> Mapping[Training, TrialRecord]:
-        """By what they were taught, the students that further candidates may begin with."""
-        able = lenders(self.records, self.config.objectives, self.config.trials.harvest)
-        return {taught: parent for taught, parent in able.items() if serves(parent, self.workspace.folder)}
-
-    def _served(self, candidate: Candidate) -> tuple[TrialRecord, Begun] | None:
-        """The trial that has trained what `candidate` asks for already, and what is stored of it."""
-        parent = self._lenders().get(training(candidate))
-        start = None if parent is None else begun(candidate, parent, self.workspace.folder)
-        return None if parent is None or start is None else (parent, start)
-
-    def _as_trained(self, candidate: Candidate) -> Candidate:
-        """With the seed of the training that it begins with, where it does."""
-        served = self._served(candidate)
-        return candidate if served is None else Candidate(candidate.values, served[0].candidate.seed)
-
     def _tidy(self) -> None:
         for sentence in self.waiting.tidy():
             self.progress.say(sentence)
@@ -240,20 +225,11 @@ class _Loop:
     def _harvest(self, parent: TrialRecord) -> None:
         """Further trials that begin with the student that `parent` trained; the study is told of them afterwards.
 
-        Cut off, the next start does those that are missing. A sampler that knows what they promise asks for them
-        itself.
+        Cut off, the next start does those that are missing.
         """
-        if self.config.sampler.name == "device_aware" and enough(self.records, self.config):
-            return
-        if lends(parent):
-            served = sum(record.trained_by == parent.number for record in self.records)
-            tried = {record.candidate.key for record in self.records if record.counts}
-            candidates = [Candidate.of(flat, parent.candidate.seed) for flat in siblings(parent.candidate, self.space)]
-            starts = [(one, begun(one, parent, self.workspace.folder)) for one in candidates if one.key not in tried]
-            able = [(candidate, start) for candidate, start in starts if start is not None]
-            for candidate, start in able[: max(self.config.trials.harvest - served, 0)]:
-                self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
-        shutil.rmtree(self.workspace.trial(parent.number) / UNPRUNED, ignore_errors=True)  # as large as the student
+        for candidate, start in self.serving.at_once(parent):
+            self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
+        self.serving.has_served(parent)
 
     def _begun_with(self, number: int, candidate: Candidate, start: Begun) -> TrialRecord:
         return run_trial(number, candidate, self.bench, self.progress.step, start)
@@ -402,10 +378,8 @@ class _Loop:
         report = self.stores.report()
         mattered = studies.importances(self.records, self.config, self.space) if final else None
         files = write_front(report, self.workspace, mattered)
-        lending = set[int]() if final else {record.number for record in self._lenders().values()}
-        for record in self.records if self.config.trials.harvest else ():
-            if record.number not in lending:
-                shutil.rmtree(self.workspace.trial(record.number) / UNPRUNED, ignore_errors=True)  # as large as it is
+        lending = set[int]() if final else {record.number for record in self.serving.lenders().values()}
+        self.serving.keep_only(lending)
         if self.config.keep == "front":
             for path in drop_models(report, self.workspace, lending):
                 self.tracker.drop_model(int(path.parent.name))

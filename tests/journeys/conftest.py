@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 from small_search import small_search
+from warm import Running
 
 HERE = Path(__file__).parent
-REPO = HERE.parent.parent
-
+NIWAKI = ("-m", "pipeline.cli")
+ENVIRONMENT = {"PYTHONPATH": str(HERE.parent.parent), "COLUMNS": "160"}
 SMALL = small_search("small", 10)
 
 
@@ -40,36 +40,31 @@ class Home:
         path.write_text(yaml.safe_dump({**SMALL, **changes}), encoding="utf-8")
         return path
 
-    def niwaki(
-        self, *arguments: str, program: tuple[str, ...] = ("-m", "pipeline.cli")
-    ) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(REPO), "COLUMNS": "160"}
-        command = [sys.executable, *program, *arguments]
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280)
+    def niwaki(self, *arguments: str, program: tuple[str, ...] = NIWAKI) -> subprocess.CompletedProcess[str]:
+        """One command line to its end."""
+        return self.started(*arguments, program=program).ended(within_s=280)
 
     def killed(self, moment: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.niwaki(*arguments, program=(str(HERE / "killer.py"), moment))
 
     def stopped(self, after_trials: int, *arguments: str) -> tuple[int, str]:
         """Press Ctrl-C once so many trials have finished; exit code and what was said."""
-        environment = {**os.environ, "PYTHONPATH": str(REPO)}
-        command = [sys.executable, "-m", "pipeline.cli", *arguments]
-        with subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # A background job of a shell is started with Ctrl-C ignored, and would hand that down.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ) as process:
-            deadline = time.monotonic() + 200
-            while len(list(self.search.glob("trials/*/record.json"))) < after_trials and time.monotonic() < deadline:
-                time.sleep(0.2)
-            process.send_signal(signal.SIGINT)
-            said, _ = process.communicate(timeout=60)
-            return process.returncode, said
+        process = self.started(*arguments)
+        deadline = time.monotonic() + 200
+        while len(list(self.search.glob("trials/*/record.json"))) < after_trials and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.interrupt()
+        done = process.ended(within_s=60)
+        return done.returncode, done.stdout + done.stderr
+
+    def cold(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """As `niwaki`, by an interpreter that has nothing imported yet."""
+        environment = {**os.environ, **ENVIRONMENT}
+        command = [sys.executable, *NIWAKI, *arguments]
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=280)
+
+    def started(self, *arguments: str, program: tuple[str, ...] = NIWAKI) -> Running:
+        return Running(self.folder, program, arguments, **ENVIRONMENT)
 
 
 @pytest.fixture(scope="session")

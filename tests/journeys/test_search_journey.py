@@ -31,7 +31,7 @@ def searched(home):
         assert done.returncode == -9, f"{moment}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         after = {record.number: record for record in read_records(home.search)}
         assert before.items() <= after.items(), f"{moment}: a finished trial was lost or changed"
-    done = home.niwaki(*SEARCH)
+    done = home.cold(*SEARCH)
     assert done.returncode == 0, done.stdout + done.stderr
     return home, done
 

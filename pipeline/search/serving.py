@@ -1,0 +1,77 @@
+"""What stored students serve: the candidates that begin with what another trial has trained."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pipeline.config import SearchConfig
+from pipeline.harvest import Training, lenders, lends, siblings, training
+from pipeline.lineage import Begun, begun, serves
+from pipeline.record import UNPRUNED, TrialRecord
+from pipeline.search.knowledge import enough
+from pipeline.workspace import Workspace
+from search_spaces import SearchSpace
+from search_spaces.candidate import Candidate
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Of one search; `records` is its own list, which grows."""
+
+    config: SearchConfig
+    workspace: Workspace
+    space: SearchSpace
+    records: list[TrialRecord]
+
+    def lenders(self) -> dict[Training, TrialRecord]:
+        """By what they were taught, the students that further candidates may begin with."""
+        able = lenders(self.records, self.config.objectives, self.config.trials.harvest)
+        return {taught: parent for taught, parent in able.items() if serves(parent, self.workspace.folder)}
+
+    def start_of(self, candidate: Candidate) -> Begun | None:
+        """What is stored of the training that `candidate` asks for, where a trial has had it."""
+        parent = self._lender_of(candidate)
+        return None if parent is None else begun(candidate, parent, self.workspace.folder)
+
+    def as_trained(self, candidate: Candidate) -> Candidate:
+        """With the seed of the training that it begins with, where it does."""
+        parent = self._lender_of(candidate)
+        if parent is None or begun(candidate, parent, self.workspace.folder) is None:
+            return candidate
+        return Candidate(candidate.values, parent.candidate.seed)
+
+    def at_once(self, parent: TrialRecord) -> list[tuple[Candidate, Begun]]:
+        """What is tried now with the student that `parent` trained, and what is stored for it.
+
+        Nothing where the sampler knows what they promise, and asks for them itself.
+        """
+        if not lends(parent) or self._by_the_sampler():
+            return []
+        served = sum(record.trained_by == parent.number for record in self.records)
+        tried = {record.candidate.key for record in self.records if record.counts}
+        candidates = [Candidate.of(flat, parent.candidate.seed) for flat in siblings(parent.candidate, self.space)]
+        starts = [(one, begun(one, parent, self.workspace.folder)) for one in candidates if one.key not in tried]
+        able = [(candidate, start) for candidate, start in starts if start is not None]
+        return able[: max(self.config.trials.harvest - served, 0)]
+
+    def has_served(self, parent: TrialRecord) -> None:
+        """Its student before pruning, as large as the student, goes once all that was to begin with it has."""
+        if not self._by_the_sampler():
+            self._drop(parent)
+
+    def keep_only(self, lending: Collection[int]) -> None:
+        """The students before pruning of other trials go."""
+        for record in self.records if self.config.trials.harvest else ():
+            if record.number not in lending:
+                self._drop(record)
+
+    def _lender_of(self, candidate: Candidate) -> TrialRecord | None:
+        return self.lenders().get(training(candidate))
+
+    def _by_the_sampler(self) -> bool:
+        return self.config.sampler.name == "device_aware" and enough(self.records, self.config)
+
+    def _drop(self, record: TrialRecord) -> None:
+        shutil.rmtree(self.workspace.trial(record.number) / UNPRUNED, ignore_errors=True)
