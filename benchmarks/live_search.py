@@ -6,7 +6,8 @@
 
 Both search the bank's space with its teacher, rows and recipes; they may run side by side, for they take turns at
 measuring. `niwaki` is what the replay calls "all". `--teacher` is where the bank's own was trained, or each search
-would train one. The searches are called `bank_sst2_plain` and `bank_sst2_niwaki`; killed, the same command goes on.
+would train one. The searches are called `bank_sst2_plain` and `bank_sst2_niwaki`, unless `--name` says otherwise;
+killed, the same command goes on.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from pipeline.progress import Lines
 from pipeline.record import read_json
 
 
-def settings(bank: Bank, way: str, teacher: Path | None, trials: int) -> dict[str, Any]:
+def settings(bank: Bank, way: str, teacher: Path | None, trials: int, name: str | None = None) -> dict[str, Any]:
     """The whole configuration of such a search, as plain data."""
     found = bank.config.resolved()
-    found |= {"name": f"{bank.name}_{way}", "limits": {"trials": trials}}
+    found |= {"name": name or f"{bank.name}_{way}", "limits": {"trials": trials}}
     if teacher is not None:
         found["teacher"] |= {"path": str(teacher), "train": None}
     if way == "plain":
@@ -45,10 +46,11 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, default=Path("mlruns"))
     parser.add_argument("--teacher", type=Path, default=None)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--name", default=None, help="of the search, for another one of the same kind")
     arguments = parser.parse_args(given)
     bank = Bank(arguments.root, arguments.bank)
-    file = bank.folder / f"live_{arguments.way}.yaml"
-    data = settings(bank, arguments.way, arguments.teacher, arguments.trials)
+    data = settings(bank, arguments.way, arguments.teacher, arguments.trials, arguments.name)
+    file = bank.folder / f"live_{data['name']}.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     api.search(file, root=arguments.root, progress=Lines)
 

@@ -158,6 +158,7 @@ def promise(
             _means(ahead, sizes, len(pool)),
             _possible(ahead, limited, known, config, len(pool)),
             seconds,
+            _spreads(ahead, names, len(pool)),
         ),
         Seen(
             rows[len(pool) :],
@@ -216,6 +217,11 @@ def _measured(rows: Array, figures: Array) -> tuple[Array, Array]:
 def _means(figures: Mapping[str, tuple[Array, Array]], names: Sequence[str], count: int) -> Array:
     """[count, names], which may be none."""
     return np.array([figures[name][0] for name in names]).reshape(len(names), count).T
+
+
+def _spreads(figures: Mapping[str, tuple[Array, Array]], names: Sequence[str], count: int) -> Array:
+    """[count, names], which may be none."""
+    return np.array([figures[name][1] for name in names]).reshape(len(names), count).T
 
 
 def _possible(

@@ -187,7 +187,7 @@ def test_figures_of_a_measured_shape_win_over_predictions() -> None:
     cheap = at(**{"convnet.width": 56, "convnet.depth": 3})
 
     def told(candidate: Candidate) -> Figures | None:
-        return {"latency_p50_ms": 1e-4, "energy_mj": 1e-4} if candidate.key == cheap.key else None
+        return {"latency_p50_ms": 0.05, "energy_mj": 0.2} if candidate.key == cheap.key else None
 
     before, after = propose(known(some(6)), config()), propose(known(some(6), told), config())
     assert before != cheap and after is not None and after.key == cheap.key
@@ -206,6 +206,39 @@ def test_of_equal_promise_the_shorter_training_is_taken() -> None:
     assert worth(Pool(rows, costs, sizes), untimed, goal)[1] == pytest.approx(
         worth(Pool(rows, costs, sizes), untimed, goal)[0]
     )
+
+
+def test_costs_in_doubt_count_by_what_they_may_be() -> None:
+    """A candidate that is probably beaten may still be fast; one that is certainly beaten adds nothing."""
+    nothing = np.zeros((4, 0))
+    rows, costs = np.linspace(-1, 1, 4)[:, None], np.full((4, 2), -3.0)
+    seen = Seen(rows, costs, nothing, np.array([0.9, 0.9, 0.9, 0.9]), np.full(4, math.nan), np.ones(4, dtype=bool))
+    goal = Goal(np.zeros(2), 0.1, 0.1)
+    asked, behind = np.array([[-1.0], [-1.0], [-1.0]]), np.full((3, 2), -2.0)
+
+    def gains(*doubts: float) -> list[float]:
+        doubt = None if not doubts else np.tile(np.array(doubts)[:, None], 2)
+        return worth(Pool(asked, behind, np.zeros((3, 0)), doubts=doubt), seen, goal).tolist()
+
+    certain = gains()
+    assert gains(0.0, 0.0, 0.0) == certain
+    some_way, further = gains(0.0, 1.0, 2.0)[1:]
+    assert max(certain) < 0.01 * some_way < 0.01 * further
+    # By the rule's three nodes: what is won where costs are the root of three deviations less counts for a sixth.
+    ahead = worth(Pool(asked, behind - math.sqrt(3), np.zeros((3, 0))), seen, goal)[1]
+    assert some_way == pytest.approx(ahead / 6, rel=0.05)
+
+
+def test_a_shape_that_may_be_fast_is_measured() -> None:
+    """Predictions are sure of what is near to a measured shape only, so what is far from all is worth a look."""
+    near = [at(**{"convnet.width": width, "distill.epochs": epochs}) for width in (8, 16) for epochs in (4, 8, 16)]
+    records = [record(number, candidate) for number, candidate in enumerate(near)]
+    far = at(**{"convnet.width": 64, "convnet.depth": 3, "convnet.stages": 3})
+    told: dict[str, Figures] = {}
+    wanted = list[str]()
+    listed = [far, at(**{"convnet.width": 16, "convnet.depth": 1, "distill.epochs": 4, "quantize.scheme": "none"})]
+    propose(known(records, **screening(wanted, told), listed=listed), config())
+    assert far.key in wanted
 
 
 def test_a_stopped_student_teaches_and_is_no_point_of_the_front() -> None:
