@@ -68,11 +68,17 @@ def pair(first: Workspace, second: Workspace) -> dict[str, Any]:
         (base, _), (other, reached) = (seconds_to(run, target, axis) for run in runs)
         found |= {axis: [round(base, 1), round(other, 1)], f"{axis}_ratio": round(other / base, 3), "reached": reached}
     return found | {"volume_of_second": round(runs[1].last.volume, 4), "trials": [len(run.records) for run in runs],
-                    "trained": [sum(_trained(record) for record in run.records) for run in runs]}  # fmt: skip
+                    "trained": [sum(_trained(record) for record in run.records) for run in runs],
+                    "unreliable": [sum(_unreliable(record) for record in run.records) for run in runs]}  # fmt: skip
 
 
 def _trained(record: TrialRecord) -> bool:
     return record.seconds.get("distill", 0.0) > 0
+
+
+def _unreliable(record: TrialRecord) -> bool:
+    """Complete, and on no front for want of a quiet machine."""
+    return record.end == "complete" and record.unreliable
 
 
 def _teacher(workspace: Workspace) -> str:

@@ -52,7 +52,7 @@ def test_the_second_is_timed_to_what_the_first_had(tmp_path: Path, capsys: pytes
     assert other == pytest.approx(base / 5) and found["train_s_ratio"] == 0.2
     trials = base / 5
     assert found["wall_s"] == [pytest.approx(13 * trials), pytest.approx(5 * trials)]
-    assert found["trained"] == [4, 5]
+    assert found["trained"] == [4, 5] and found["unreliable"] == [0, 0]
 
 
 def test_one_that_never_gets_there_says_so(tmp_path: Path) -> None:
@@ -79,3 +79,4 @@ def test_both_ways_search_what_the_bank_holds(tmp_path: Path) -> None:
     assert plain.sampler == bank.config.sampler.model_copy(update={"name": "tpe"}) and plain.trials.harvest == 0
     assert niwaki.sampler.name == "device_aware" and niwaki.trials.rungs and niwaki.trials.refuse_dominated
     assert {plain.name, niwaki.name} == {f"{bank.name}_plain", f"{bank.name}_niwaki"}
+    assert live_search.settings(bank, "niwaki", None, 30, "second_try")["name"] == "second_try"

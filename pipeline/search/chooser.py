@@ -1,7 +1,8 @@
 """Which of many candidates is worth training next, where all but their quality is known: plain arrays in and out.
 
-Accuracy is learned from the trials, device figures are not: they are given, so the model spends nothing on them and a
-candidate's place among the costs is certain. What a candidate is worth is the volume that it is expected to add to the
+Accuracy is learned from the trials, device figures are not: they are given, so the model spends nothing on them. Where
+one has been measured a candidate's place among the costs is certain; elsewhere it is given with its deviation, and the
+worth is the mean over where it may be. What a candidate is worth is the volume that it is expected to add to the
 front, per second that its training is expected to take.
 """
 

@@ -1,8 +1,8 @@
 """From the records of a search to the arrays of `chooser`: what is known beforehand, and what was learned.
 
 Device figures come from wherever they are known: a trial that was measured, or an untrained twin that was, in this
-search or another. For the rest they are predicted from the shapes that were measured, with a spread, which counts where
-a budget is near; and what is about to be proposed is measured before, where that is short beside its training. Quality
+search or another. For the rest they are predicted from the shapes that were measured, with a spread, which goes into
+what they promise; and what is about to be proposed is measured before, where that is short beside its training. Quality
 comes from trained students only. For one that was stopped early it is what the accuracy at its last epoch came to in
 those that were trained on from the same epoch, in the median.
 """
@@ -154,16 +154,16 @@ def promise(
     return worth(
         Pool(
             rows[: len(pool)],
-            _means(ahead, names, len(pool)),
-            _means(ahead, sizes, len(pool)),
+            _columns(ahead, names, len(pool)),
+            _columns(ahead, sizes, len(pool)),
             _possible(ahead, limited, known, config, len(pool)),
             seconds,
-            _spreads(ahead, names, len(pool)),
+            _columns(ahead, names, len(pool), spreads=True),
         ),
         Seen(
             rows[len(pool) :],
-            _means(behind, names, len(taught)),
-            _means(behind, sizes, len(taught)),
+            _columns(behind, names, len(taught)),
+            _columns(behind, sizes, len(taught)),
             np.array([quality[record.number] for record in taught]),
             np.array([_seconds(record) for record in taught]),
             np.array([_scored(record, config) and record.feasible for record in taught]),
@@ -214,14 +214,11 @@ def _measured(rows: Array, figures: Array) -> tuple[Array, Array]:
     return shapes[kept], figures[there][first[kept]]
 
 
-def _means(figures: Mapping[str, tuple[Array, Array]], names: Sequence[str], count: int) -> Array:
-    """[count, names], which may be none."""
-    return np.array([figures[name][0] for name in names]).reshape(len(names), count).T
-
-
-def _spreads(figures: Mapping[str, tuple[Array, Array]], names: Sequence[str], count: int) -> Array:
-    """[count, names], which may be none."""
-    return np.array([figures[name][1] for name in names]).reshape(len(names), count).T
+def _columns(
+    figures: Mapping[str, tuple[Array, Array]], names: Sequence[str], count: int, *, spreads: bool = False
+) -> Array:
+    """Means, or spreads, of these figures side by side: [count, names], of which there may be none."""
+    return np.array([figures[name][int(spreads)] for name in names]).reshape(len(names), count).T
 
 
 def _possible(

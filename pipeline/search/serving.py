@@ -32,15 +32,13 @@ class Serving:
 
     def start_of(self, candidate: Candidate) -> Begun | None:
         """What is stored of the training that `candidate` asks for, where a trial has had it."""
-        parent = self._lender_of(candidate)
-        return None if parent is None else begun(candidate, parent, self.workspace.folder)
+        served = self._served(candidate)
+        return None if served is None else served[1]
 
     def as_trained(self, candidate: Candidate) -> Candidate:
         """With the seed of the training that it begins with, where it does."""
-        parent = self._lender_of(candidate)
-        if parent is None or begun(candidate, parent, self.workspace.folder) is None:
-            return candidate
-        return Candidate(candidate.values, parent.candidate.seed)
+        served = self._served(candidate)
+        return candidate if served is None else Candidate(candidate.values, served[0].candidate.seed)
 
     def at_once(self, parent: TrialRecord) -> list[tuple[Candidate, Begun]]:
         """What is tried now with the student that `parent` trained, and what is stored for it.
@@ -67,8 +65,10 @@ class Serving:
             if record.number not in lending:
                 self._drop(record)
 
-    def _lender_of(self, candidate: Candidate) -> TrialRecord | None:
-        return self.lenders().get(training(candidate))
+    def _served(self, candidate: Candidate) -> tuple[TrialRecord, Begun] | None:
+        parent = self.lenders().get(training(candidate))
+        start = None if parent is None else begun(candidate, parent, self.workspace.folder)
+        return None if parent is None or start is None else (parent, start)
 
     def _by_the_sampler(self) -> bool:
         return self.config.sampler.name == "device_aware" and enough(self.records, self.config)

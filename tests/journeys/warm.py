@@ -16,11 +16,11 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-# What `niwaki search` has imported by its end; importing starts no thread that a fork would lose.
+# Of what `niwaki search` imports, that which starts no thread, for a fork has none of them: onnxruntime starts one.
+# (pyarrow's allocator does, too, and sees to its forks by itself.)
 LIBRARIES = [
-    "torch", "transformers", "torch_pruning", "onnx", "onnxruntime", "onnxruntime.quantization", "datasets",
-    "optuna", "sklearn.gaussian_process", "scipy.stats", "mlflow", "mlflow.tracking", "matplotlib.pyplot", "typer",
-    "pipeline.search.loop",
+    "torch", "transformers", "torch_pruning", "onnx", "datasets", "optuna", "sklearn.gaussian_process", "scipy.stats",
+    "mlflow", "mlflow.tracking", "matplotlib.pyplot", "typer",
 ]  # fmt: skip
 _FROM = get_context("forkserver")
 _FROM.set_forkserver_preload(LIBRARIES)
@@ -69,9 +69,8 @@ def _become(
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
         os.close(file)
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a background job of a shell hands down that it is ignored
+    # A background job of a shell hands down that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if program[0] == "-m":
         sys.argv = [program[1], *arguments]
         runpy.run_module(program[1], run_name="__main__", alter_sys=True)

@@ -1,0 +1,57 @@
+"""What trained students serve in a search, on stored files and made-up records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import synthetic
+from kin import candidate, record, space
+from test_lineage import stored
+
+from pipeline.record import UNPRUNED, TrialRecord, trial_folder
+from pipeline.search.serving import Serving
+from pipeline.workspace import Workspace
+from search_spaces.candidate import Candidate
+
+
+def serving(root: Path, records: list[TrialRecord], **changes: Any) -> Serving:
+    config = synthetic.config(20, **{"sampler": "tpe", "trials": {"harvest": 4}, **changes})
+    return Serving(config, Workspace(root, "one"), space(), records)
+
+
+def test_who_begins_with_a_student_has_its_seed(tmp_path: Path) -> None:
+    parent = record(Candidate(candidate(space()).values, 7))
+    other = candidate(space(), **{"quantize.scheme": "fp16"})
+    room = serving(tmp_path, [parent])
+    assert room.start_of(other) is None and room.as_trained(other) == other  # no file is there
+    stored(room.workspace.folder)
+    start = room.start_of(other)
+    assert start is not None and start.number == 3
+    assert room.as_trained(other) == Candidate(other.values, 7)
+    otherwise = candidate(space(), **{"distill.temperature": 2.0})
+    assert room.start_of(otherwise) is None and room.as_trained(otherwise) == otherwise
+
+
+def test_what_is_tried_at_once_is_new_and_no_more_than_asked_for(tmp_path: Path) -> None:
+    parent = record(candidate(space()))
+    room = serving(tmp_path, [parent], trials={"harvest": 2})
+    assert room.at_once(parent) == []  # nothing is stored
+    stored(room.workspace.folder)
+    first, second = room.at_once(parent)
+    room.records.append(record(first[0], number=4).with_(trained_by=3))
+    (left,) = room.at_once(parent)
+    assert left[0].key == second[0].key
+
+
+def test_students_before_pruning_stay_for_those_who_lend(tmp_path: Path) -> None:
+    pruned = {"prune.ratio": 0.3}
+    records = [record(candidate(space(), **pruned), number=number) for number in (3, 4)]
+    room = serving(tmp_path, records)
+    places = [trial_folder(room.workspace.folder, number) / UNPRUNED for number in (3, 4)]
+    for place in places:
+        place.mkdir(parents=True)
+    room.keep_only({4})
+    assert [place.exists() for place in places] == [False, True]
+    room.has_served(records[1])
+    assert not places[1].exists()
