@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,13 +11,6 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models: a second thread costs more than it brings
-
-# Files that are tested side by side have a machine's lock each: they would wait for each other's, and what a figure is
-# matters to none of them. `tempfile` may have been asked before.
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    own = tempfile.mkdtemp(prefix=f"niwaki-{worker}-")  # short: sockets lie below
-    atexit.register(shutil.rmtree, own, ignore_errors=True)
-    os.environ["TMPDIR"] = tempfile.tempdir = own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
