@@ -23,6 +23,7 @@ from pipeline.pareto import front, front_hypervolume
 from pipeline.record import End, TrialRecord
 from pipeline.search import study as studies
 from pipeline.search.knowledge import enough
+from pipeline.search.standing import Standing
 from search_spaces import IDENTITY
 
 
@@ -85,6 +86,7 @@ class Search:
         directions = [METRICS[name].direction for name in self.config.objectives]
         self.study = optuna.create_study(directions=directions, sampler=studies.make_sampler(self.config, seed))
         self.run = Run()
+        self._standing = Standing(self.run.records)
         self.tried: set[str] = set()
         self.measured = {point.file for point in bank.students()} if strategy.screened_before else set[str]()
         self._reached: dict[int, list[Reached]] = {rung: [] for rung in strategy.rungs}
@@ -112,7 +114,8 @@ class Search:
 
     def lenders(self) -> dict[Training, TrialRecord]:
         """Trials with whose students candidates begin, as in the product's loop."""
-        return lenders(self.run.records, self.config.objectives, self.config.trials.harvest)
+        best = self._standing.front(self.config.objectives)
+        return lenders(self.run.records, best, self.config.trials.harvest)
 
     def _points(self, parent: TrialRecord) -> int:
         """Mutually non-dominated trials of one training."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hardware_targets import Unmeasured
-from pipeline.pareto import GENERIC
-from pipeline.record import TrialRecord
+from pipeline.record import GENERIC, TrialRecord
 
 
 @dataclass(frozen=True)

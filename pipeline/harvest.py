@@ -8,9 +8,8 @@ pruning ratios, and the other ways to quantize.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from pipeline.pareto import front
 from pipeline.record import TrialRecord
 from search_spaces import IDENTITY, SearchSpace
 from search_spaces.candidate import Candidate, Scalar
@@ -29,22 +28,22 @@ def lends(record: TrialRecord) -> bool:
     return own and record.candidate.student != IDENTITY and record.precision not in TRAINED_SCHEMES
 
 
-def lenders(records: Sequence[TrialRecord], objectives: Sequence[str], most: int) -> dict[Training, TrialRecord]:
+def lenders(records: Sequence[TrialRecord], best: Iterable[TrialRecord], most: int) -> dict[Training, TrialRecord]:
     """By what they were taught, the trained students that a further candidate may begin with now.
 
-    Those on the front and the latest; whom `most` have begun with serves no more.
+    Those on the front, `best`, and the latest; whom `most` have begun with serves no more.
     """
     if not most:
         return {}
     own = [record for record in records if record.counts and record.final_of is None]
-    best = {record.number for record in front(own, objectives)}
+    leading = {record.number for record in best}
     served = Counter(record.trained_by for record in own)
     trained = [record for record in own if lends(record)]
     latest = {record.number for record in trained[-LATEST:]}
     return {
         training(record.candidate): record
         for record in trained
-        if (record.number in best or record.number in latest) and served[record.number] < most
+        if (record.number in leading or record.number in latest) and served[record.number] < most
     }
 
 

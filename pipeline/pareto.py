@@ -10,8 +10,10 @@ The relation is therefore not transitive, and the front is taken over all pairs.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +24,6 @@ from pipeline.record import TrialRecord
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-GENERIC = "modelled-generic"
 _ROWS = 256  # of the pairwise comparison at a time: keeps the arrays inside the processor's cache
 _TINY = 1e-6  # in any metric's unit: a cost below it is taken as this, so that its logarithm exists
 
@@ -57,9 +58,9 @@ def domination(records: Sequence[TrialRecord], objectives: Sequence[str]) -> Fla
 
 def energy_comparable(a: TrialRecord, b: TrialRecord) -> bool:
     """Whether the energy figures of two records may be ranked against each other."""
-    if _energy_class(a)[:2] != _energy_class(b)[:2]:
+    if a.energy_class[:2] != b.energy_class[:2]:
         return False
-    return not _coarse(a) or a.precision == b.precision
+    return not a.energy_coarse or a.precision == b.precision
 
 
 def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
@@ -67,14 +68,28 @@ def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[Tri
 
     Records timed on a disturbed machine (`unreliable`) stay off it, unless there is no other.
     """
-    able = sorted((record for record in records if record.feasible), key=lambda record: record.number)
-    able = [record for record in able if not record.unreliable] or able
-    costs = _costs(able, objectives)
-    whole = np.isfinite(costs.sum(axis=1))
-    kept = [record for record, there in zip(able, whole, strict=True) if there]
-    beaten = _beaten(costs[whole], _energy_classes(kept), list(objectives))
-    found = [record for record, lost in zip(kept, beaten, strict=True) if not lost]
+    able, costs = _ranked(records, objectives)
+    reliable = [place for place, record in enumerate(able) if not record.unreliable]
+    if reliable:
+        able, costs = [able[place] for place in reliable], costs[reliable]
+    beaten = _beaten(costs, _energy_classes(able), list(objectives))
+    found = [record for record, lost in zip(able, beaten, strict=True) if not lost]
     return sorted(found, key=lambda record: (record.metrics.get("latency_p50_ms", math.inf), record.number))
+
+
+def contenders(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+    """Few of the records, by number, that stand for all: the front of these and any others is that of all and them.
+
+    They are what decides in `_beaten`, among the reliable and among the others.
+    """
+    able, costs = _ranked(records, objectives)
+    energy, doubtful = _energy_classes(able), np.array([record.unreliable for record in able], dtype=bool)
+    free = costs[:, [name != "energy_mj" for name in objectives]]
+    kept = np.zeros(len(able), dtype=bool)
+    for number, doubt in itertools.product(np.unique(energy), (False, True)):
+        places = np.flatnonzero((energy == number) & (doubtful == doubt))
+        kept[places[efficient(costs[places]) | efficient(free[places])]] = True
+    return [record for record, stays in zip(able, kept, strict=True) if stays]
 
 
 def efficient(costs: Array) -> Flags:
@@ -165,28 +180,24 @@ def knee(records: Iterable[TrialRecord], objectives: Sequence[str]) -> TrialReco
     return points[int(np.argmin(costs @ _plane(costs)))]
 
 
+def _ranked(records: Iterable[TrialRecord], objectives: Sequence[str]) -> tuple[list[TrialRecord], Array]:
+    """By number, those that can be on a front: feasible, with a figure for each objective; and their costs [n, d]."""
+    able = sorted((record for record in records if record.feasible), key=lambda record: record.number)
+    costs = _costs(able, objectives)
+    whole = np.isfinite(costs.sum(axis=1))
+    return [record for record, there in zip(able, whole, strict=True) if there], costs[whole]
+
+
 def _costs(records: Sequence[TrialRecord], objectives: Sequence[str]) -> Array:
-    rows = [[record.metrics.get(name, math.inf) for name in objectives] for record in records]
-    values = np.array(rows, dtype=float).reshape(len(records), len(objectives))
+    columns = [[record.metrics.get(name, math.inf) for record in records] for name in objectives]
+    values = np.array(columns, dtype=float).reshape(len(objectives), len(records)).T
     signs = np.array([-1.0 if METRICS[name].maximize else 1.0 for name in objectives])
     return np.where(np.isfinite(values), signs * values, math.inf)
 
 
-def _coarse(record: TrialRecord) -> bool:
-    """Whether an energy figure is too coarse to rank precisions: a table's watts, or a model outside its domain."""
-    source = str(((record.measurement or {}).get("energy") or {}).get("source", ""))
-    return record.energy_kind == GENERIC or source.startswith("extrapolated")
-
-
-def _energy_class(record: TrialRecord) -> tuple[str | None, str | None, str]:
-    """Kind and boundary, then the precision where the figure is coarse: equal triples may be ranked."""
-    energy = (record.measurement or {}).get("energy") or {}
-    return record.energy_kind, energy.get("boundary"), record.precision if _coarse(record) else ""
-
-
 def _energy_classes(records: Sequence[TrialRecord]) -> NDArray[np.int64]:
-    numbers: dict[tuple[str | None, str | None, str], int] = {}
-    return np.array([numbers.setdefault(_energy_class(record), len(numbers)) for record in records], dtype=np.int64)
+    numbers: dict[Any, int] = {}
+    return np.array([numbers.setdefault(record.energy_class, len(numbers)) for record in records], dtype=np.int64)
 
 
 def _beaten(costs: Array, energy: NDArray[np.int64], objectives: list[str]) -> Flags:
@@ -238,8 +249,8 @@ def _volume(points: Array, corner: Array) -> float:
 
 def rankable(points: Sequence[TrialRecord], objectives: Sequence[str]) -> list[str]:
     """The objectives by which all of these points may be compared; energy is not always one."""
-    generic = any(_coarse(record) for record in points)
-    mixed = len({_energy_class(record) for record in points}) > 1
+    generic = any(record.energy_coarse for record in points)
+    mixed = len({record.energy_class for record in points}) > 1
     return [name for name in objectives if name != "energy_mj" or not (generic or mixed)]
 
 

@@ -10,8 +10,7 @@ from hardware_targets import Unmeasured
 from pipeline.break_even import BreakEven, Z, break_even, spread
 from pipeline.energy_ratio import EnergyRatio, energy_ratio
 from pipeline.own_energy import MJ_PER_KWH, OwnEnergy
-from pipeline.pareto import GENERIC
-from pipeline.record import TrialRecord
+from pipeline.record import GENERIC, TrialRecord
 
 
 def payback(own: OwnEnergy | Unmeasured, record: TrialRecord, teacher: Mapping[str, Any]) -> BreakEven | Unmeasured:

@@ -16,6 +16,7 @@ from search_spaces.candidate import Candidate
 # `stopped`: left at a rung (`pipeline.rungs`); it may go on later, under another number.
 End = Literal["complete", "refused", "stopped", "failed", "duplicate", "interrupted", "pending"]
 
+GENERIC = "modelled-generic"
 UNPRUNED = "unpruned"  # in the folder of a pruned trial, the student as it was before, until it has been harvested
 
 
@@ -59,12 +60,12 @@ class TrialRecord:
     earlier_timing: tuple[Mapping[str, Any], ...] = ()  # of a disturbed machine: {"measurement", "metrics", "until"}
     test_seen: bool = False  # the test split had been scored when this trial ran
 
-    @property
+    # Cached: before and after every trial they are asked of all.
+
+    @cached_property
     def counts(self) -> bool:
         """A candidate's own ending: no repetition of an equal one, not cut off, and not gone on with."""
         return self.same_as is None and self.end != "interrupted" and self.continued_in is None
-
-    # Cached: after every trial they are asked of all.
 
     @cached_property
     def feasible(self) -> bool:
@@ -92,8 +93,21 @@ class TrialRecord:
     @cached_property
     def energy_kind(self) -> str | None:
         """The kind of the energy figure, None where there is none."""
-        energy = (self.measurement or {}).get("energy") or {}
-        return energy.get("kind")
+        return self._energy.get("kind")
+
+    @cached_property
+    def energy_coarse(self) -> bool:
+        """Whether its energy is too coarse to rank precisions: a table's watts, or a model outside its domain."""
+        return self.energy_kind == GENERIC or str(self._energy.get("source", "")).startswith("extrapolated")
+
+    @cached_property
+    def energy_class(self) -> tuple[str | None, str | None, str]:
+        """Kind and boundary, then the precision where it is coarse: energies of equal triples may be ranked."""
+        return self.energy_kind, self._energy.get("boundary"), self.precision if self.energy_coarse else ""
+
+    @property
+    def _energy(self) -> Mapping[str, Any]:
+        return (self.measurement or {}).get("energy") or {}
 
     def to_json(self) -> dict[str, Any]:
         out = {item.name: getattr(self, item.name) for item in fields(self)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardware_targets import Unmeasured
 from pipeline.energy_ratio import EnergyRatio, energy_ratio
-from pipeline.pareto import GENERIC
+from pipeline.record import GENERIC
 
 if TYPE_CHECKING:
     from pipeline.package import Package

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -88,23 +89,22 @@ class Choice:
         """Ask for one of the values; numbers are asked for in their order, never as unordered categories."""
         if len(self.options) == 1:
             return self.options[0]
-        if kind_of(self.options[0]) != "number":
+        if not self._numbers:
             chosen: Scalar = trial.suggest_categorical(name, self.options)
             return chosen
-        spaced = self._as_range()
-        if spaced is not None:
-            return spaced.suggest(trial, name)
+        if self._as_range is not None:
+            return self._as_range.suggest(trial, name)
         return self.options[trial.suggest_int(name, 0, len(self.options) - 1)]
 
     def parameter(self, value: Scalar) -> Scalar:
         """What `suggest` must be given by the sampler to return `value`: itself, or its place in the list."""
-        if kind_of(self.options[0]) == "number" and self._as_range() is None:
+        if self._numbers and self._as_range is None:
             return self.options.index(value)
         return value
 
     def take(self, value: Any) -> Scalar | None:
         """`value` as this axis writes it (2 becomes 2.0 on an axis of floats), None if it is not an option."""
-        value = number_in_text(value) if kind_of(self.options[0]) == "number" else value
+        value = number_in_text(value) if self._numbers else value
         return same(self.options, value)
 
     def contains(self, value: Any) -> bool:
@@ -117,7 +117,7 @@ class Choice:
         """This axis with fewer values: a scalar, a list, or low/high bounds. Errors: SpaceError."""
         if not isinstance(raw, Mapping):
             return _listed(self, raw, self.default)
-        if kind_of(self.options[0]) != "number":
+        if not self._numbers:
             raise SpaceError(f"{dict(raw)!r} is a range, but this is a choice; give {self}")
         low, high = _bounds(raw, ("low", "high"), min(self.options), max(self.options))
         inside = tuple(option for option in self.options if low <= option <= high)  # type: ignore[operator]
@@ -128,6 +128,13 @@ class Choice:
     def describe(self) -> Any:
         return list(self.options)
 
+    # Cached: a search puts thousands of candidates together for each that it tries.
+
+    @cached_property
+    def _numbers(self) -> bool:
+        return kind_of(self.options[0]) == "number"
+
+    @cached_property
     def _as_range(self) -> Range | None:
         numbers: tuple[Any, ...] = self.options
         step = numbers[1] - numbers[0] if len(numbers) > 1 else 0

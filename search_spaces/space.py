@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from search_spaces.candidate import Candidate, Scalar
@@ -35,6 +36,23 @@ class Student:
     prunable: bool
     scheme: Dimension
     unaligned: frozenset[tuple[Scalar, ...]] = frozenset()
+    # By the values chosen so far, what `left` gives: a search puts thousands of candidates together for each it tries.
+    _left: dict[tuple[Scalar, ...], tuple[str, Dimension]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def left(self, chosen: tuple[Scalar, ...]) -> tuple[str, Dimension]:
+        """The next axis with the values that remain after `chosen`, and what its parameter's name ends in."""
+        if chosen not in self._left:
+            place = len(chosen)
+            whole = list(self.axes.values())[place]
+            still = {row[place] for row in self.architectures if row[:place] == chosen}
+            possible = tuple(value for value in whole.values() or () if value in still)
+            self._left[chosen] = ("", whole)
+            if possible != whole.values():
+                fewer = Fixed(possible[0]) if len(possible) == 1 else Choice(possible, whole.start)
+                self._left[chosen] = (f"@{','.join(str(value) for value in possible)}", fewer)
+        return self._left[chosen]
 
     def terms(self, architecture: Mapping[str, Scalar], axes: Mapping[str, Dimension]) -> dict[str, Dimension]:
         """Those of the distillation's `axes` that this architecture can learn by; its axes without prefix."""
@@ -130,9 +148,13 @@ class SearchSpace:
         plain["quantize"] = {"scheme": listed, **quantize}
         return plain
 
+    @cached_property
+    def _names(self) -> Choice:
+        return Choice(tuple(self.students))
+
     def _walk(self, choose: _Choose) -> dict[str, Scalar]:
         """The one order in which a candidate is put together, for sampling and for its inverse."""
-        name = str(choose("student", "student", Choice(tuple(self.students))))
+        name = str(choose("student", "student", self._names))
         student = self.students[name]
         flat: dict[str, Scalar] = {"student": name}
         if name != IDENTITY:
@@ -180,17 +202,9 @@ class SearchSpace:
 
 def _architecture(name: str, student: Student, choose: _Choose) -> dict[str, Scalar]:
     flat: dict[str, Scalar] = {}
-    rows = student.architectures
-    for place, (axis, dimension) in enumerate(student.axes.items()):
-        still = {row[place] for row in rows}
-        possible = tuple(value for value in dimension.values() or () if value in still)
-        parameter = f"{name}.{axis}"
-        if possible != dimension.values():
-            dimension = Fixed(possible[0]) if len(possible) == 1 else Choice(possible, dimension.start)
-            parameter = f"{parameter}@{','.join(str(value) for value in possible)}"
-        value = choose(f"{name}.{axis}", parameter, dimension)
-        flat[f"{name}.{axis}"] = value
-        rows = tuple(row for row in rows if row[place] == value)
+    for axis in student.axes:
+        ending, dimension = student.left(tuple(flat.values()))
+        flat[f"{name}.{axis}"] = choose(f"{name}.{axis}", f"{name}.{axis}{ending}", dimension)
     return flat
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.search.improvement import expected_improvement
-from pipeline.search.surrogate import Belief, believe
+from pipeline.search.surrogate import Belief, Near
 
 Array = NDArray[np.float64]
 
@@ -74,12 +74,12 @@ def worth(pool: Pool, seen: Seen, goal: Goal) -> Array:
 
     Without any costs, a volume is what the best quality is ahead of the floor.
     """
-    rows, known = _features(pool), _features(seen)
+    near = Near.of(_features(pool), _features(seen))
     error = np.log(np.maximum(1 - seen.quality, LEAST_ERROR))
     centre = np.log(max(goal.teacher_error, LEAST_ERROR)) + _EXPECTED
-    errors = believe(rows, known, error, centre=centre, scale=_GIVE_OR_TAKE)
+    errors = near.believe(error, centre=centre, scale=_GIVE_OR_TAKE)
     gain = _gain(pool, errors, seen, goal)
-    seconds = _seconds(rows, known, seen.seconds)
+    seconds = _seconds(near, seen.seconds)
     if pool.seconds is not None:
         seconds = np.where(np.isfinite(pool.seconds), pool.seconds, seconds)
     return gain / seconds * (1.0 if pool.possible is None else pool.possible)
@@ -116,11 +116,10 @@ def _features(of: Pool | Seen) -> Array:
     return np.column_stack([of.rows * _AXIS, of.costs * _DOUBLING, of.sizes])
 
 
-def _seconds(rows: Array, known: Array, seconds: Array) -> Array:
+def _seconds(near: Near, seconds: Array) -> Array:
     """Expected seconds of training, [n]; 1 where too few trials were timed."""
     timed = np.isfinite(seconds) & (seconds > 0)
     if timed.sum() < _FEWEST_TIMED:
-        return np.ones(len(rows))
+        return np.ones(len(near.alone))
     logs = np.log(seconds[timed])
-    belief = believe(rows, known[timed], logs, centre=float(logs.mean()), scale=max(float(logs.std()), 0.1))
-    return np.exp(belief.mean)
+    return np.exp(near.among(timed).expect(logs, centre=float(logs.mean()), scale=max(float(logs.std()), 0.1)))

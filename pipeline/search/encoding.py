@@ -8,7 +8,7 @@ other. An axis that a candidate does not have stands at 0, the middle, and a col
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,46 @@ Flat = Mapping[str, Scalar]
 _LOG_FROM = 3.0  # positive numbers whose largest is so many times the smallest are compared by their ratios
 
 
-def encode(candidates: Sequence[Flat], space: SearchSpace) -> Array:
-    """[n, k] for n flat candidates of `space`; numbers lie in [-1, 1], marks and categories are 0 or 1.
+class Encoding:
+    """The columns of a space; a value that it does not hold is only there, if it is text."""
 
-    Columns that are the same for all of these candidates, or repeat another column, are left out.
-    """
-    columns = [np.array([float(flat["student"] == name) for flat in candidates]) for name in space.students]
-    for dimensions in _axes(space).values():
-        plain = tuple(dict.fromkeys(name.split("@")[0] for name in dimensions))
-        found = [_own(flat, plain) for flat in candidates]
-        columns += _columns(found, list(dimensions.values()))
-    matrix = np.column_stack(columns) if columns else np.zeros((len(candidates), 0))
-    return _telling(matrix)
+    def __init__(self, space: SearchSpace) -> None:
+        # by flat name, the columns of each value that was seen, and what finds those of another
+        self._known: dict[str, dict[Scalar, list[tuple[int, float]]]] = {}
+        self._columns: dict[str, Callable[[Scalar], list[tuple[int, float]]]] = {}
+        self._width = 0
+        self._add(["student"], _named(list(space.students)), len(space.students))
+        for dimensions in _axes(space).values():
+            names = list(dict.fromkeys(name.split("@")[0] for name in dimensions))
+            self._add(names, *_axis(list(dimensions.values())))
+
+    def rows(self, candidates: Sequence[Flat], without: tuple[str, ...] = ()) -> Array:
+        """[n, k] for n flat candidates; numbers lie in [-1, 1], marks and categories are 0 or 1.
+
+        Axes whose names begin as one of `without` are left out, and columns that are the same for all of these
+        candidates, or repeat another column.
+        """
+        asked = {name for name in self._columns if not (without and name.startswith(without))}
+        found = [[0.0] * self._width for _ in candidates]
+        for row, flat in zip(found, candidates, strict=True):
+            for name, value in flat.items():
+                if name in asked:
+                    for column, number in self._of(name, value):
+                        row[column] = number
+        return _telling(np.array(found).reshape(len(found), self._width))
+
+    def _of(self, name: str, value: Scalar) -> list[tuple[int, float]]:
+        known = self._known[name]
+        if value not in known:
+            known[value] = self._columns[name](value)
+        return known[value]
+
+    def _add(self, names: Sequence[str], numbers: Callable[[Scalar], list[float]], count: int) -> None:
+        first = self._width
+        self._width += count
+        for name in names:
+            self._known[name] = {}
+            self._columns[name] = lambda value: list(enumerate(numbers(value), first))
 
 
 def _axes(space: SearchSpace) -> dict[str, dict[str, Dimension]]:
@@ -50,27 +78,24 @@ def _axes(space: SearchSpace) -> dict[str, dict[str, Dimension]]:
     return axes
 
 
-def _own(flat: Flat, names: Sequence[str]) -> Scalar | None:
-    """A candidate's value on an axis, by whichever of its flat names it has; None where it does not have the axis."""
-    for name in names:
-        if name in flat:
-            return flat[name]
-    return None
-
-
-def _columns(values: Sequence[Scalar | None], dimensions: Sequence[Dimension]) -> list[Array]:
-    there = np.array([float(value is not None) for value in values])
-    if any(isinstance(value, str | bool) for value in values):
-        options = sorted({str(value) for value in values if value is not None})
-        return [there, *(np.array([float(str(value) == option) for value in values]) for option in options)]
+def _axis(dimensions: Sequence[Dimension]) -> tuple[Callable[[Scalar], list[float]], int]:
+    """What turns a value of these into numbers, the first of which says that it is there; and how many they are."""
+    words = {str(value) for each in dimensions for value in each.values() or () if isinstance(value, str | bool)}
+    if words:
+        one_of = _named(sorted(words))
+        return lambda value: [1.0, *one_of(value)], 1 + len(words)
     ends = [end for dimension in dimensions for end in _ends(dimension)]
     if not ends or min(ends) == max(ends):
-        return [there]
+        return lambda _: [1.0], 1
     low, high = min(ends), max(ends)
     logged = low > 0 and (high / low >= _LOG_FROM or any(isinstance(one, Range) and one.log for one in dimensions))
     scale = math.log if logged else float
     first, span = scale(low), scale(high) - scale(low)
-    return [there, np.array([0.0 if v is None else 2 * (scale(float(v)) - first) / span - 1 for v in values])]
+    return lambda value: [1.0, 2 * (scale(float(value)) - first) / span - 1], 2
+
+
+def _named(options: Sequence[str]) -> Callable[[Scalar], list[float]]:
+    return lambda value: [float(str(value) == option) for option in options]
 
 
 def _ends(dimension: Dimension) -> tuple[float, ...]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,12 @@ from scipy.special import ndtr
 from pipeline.config import SearchConfig
 from pipeline.harvest import Training, serving_s, siblings, training
 from pipeline.metrics import DEVICE, METRICS
-from pipeline.pareto import front, rankable
+from pipeline.pareto import rankable
 from pipeline.record import TrialRecord
 from pipeline.search.chooser import LEAST_ERROR, Goal, Pool, Seen, worth
-from pipeline.search.encoding import encode
+from pipeline.search.encoding import Encoding
 from pipeline.search.pool import candidates
+from pipeline.search.standing import Standing
 from pipeline.search.surrogate import believe
 from search_spaces import IDENTITY, SearchSpace
 from search_spaces.candidate import Candidate, Scalar
@@ -60,6 +62,25 @@ class Known:
     screen: Callable[[Candidate], bool] = lambda _: False
     listed: Sequence[Candidate] | None = None
 
+    @cached_property
+    def encoding(self) -> Encoding:
+        return Encoding(self.space)
+
+    def params_of(self, candidate: Candidate) -> Mapping[str, Scalar] | None:
+        """What stands for it in this space, where it lies in it."""
+        if candidate.key not in self._params:
+            found = self.space.params_of(candidate.flat())
+            self._params[candidate.key] = None if isinstance(found, str) else found
+        return self._params[candidate.key]
+
+    @cached_property
+    def _params(self) -> dict[str, Mapping[str, Scalar] | None]:
+        return {}
+
+    @cached_property
+    def standing(self) -> Standing:
+        return Standing(self.records)
+
 
 def propose(known: Known, config: SearchConfig) -> Candidate | None:
     """The candidate worth most per second, or None: too little is known, or all of the space was tried.
@@ -67,20 +88,19 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
     It may be one that a trained student serves (`trials.harvest`). The same records and figures give the same one.
     """
     records = [record for record in known.records if record.counts and record.final_of is None]
-    if not enough(records, config):
+    if not _enough(records, config):
         return None
-    scored = [record for record in records if _scored(record, config)]
-    best = front(records, config.objectives)
-    taught_by = _kept(best, scored, records)
+    best = known.standing.front(config.objectives)
+    taught_by = _kept(best, records, config)
     parents = known.lenders()
-    pool = _pool(known, records, best, parents.values(), config)
+    pool = _pool(known, best, parents.values(), config)
     if not pool:
         return None
     names = _names(config, best, known.teacher)
     served = {key: serving_s(pool[key], parents[of]) for key in pool if (of := training(pool[key])) in parents}
     each = list(pool.values())
     seconds = np.array([served.get(candidate.key, np.nan) for candidate in each])
-    for left in range(SCREENED if _worth_screening(records) else 0, -1, -1):
+    for left in range(SCREENED if _worth_screening(taught_by) else 0, -1, -1):
         chosen = each[int(np.argmax(promise(each, taught_by, names, known, config, seconds)))]
         told = not left or chosen.key in served or known.figures([chosen])[0] is not None
         if told or not known.screen(chosen):
@@ -90,24 +110,34 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
 
 def enough(records: Sequence[TrialRecord], config: SearchConfig) -> bool:
     """Whether there is enough to learn from."""
-    own = [record for record in records if record.counts and record.final_of is None and _scored(record, config)]
-    trained = sum(record.candidate.student != IDENTITY and record.trained_by is None for record in own)
-    return len(own) >= config.sampler.startup_trials and trained >= FEWEST
+    return _enough((record for record in records if record.counts and record.final_of is None), config)
+
+
+def _enough(records: Iterable[TrialRecord], config: SearchConfig) -> bool:
+    """Of records that count; it looks no further than it has to."""
+    needed, trained = config.sampler.startup_trials, FEWEST
+    for record in records:
+        if _scored(record, config):
+            needed -= 1
+            trained -= record.trained_by is None and record.candidate.student != IDENTITY
+            if needed <= 0 and trained <= 0:
+                return True
+    return False
 
 
 def _pool(
     known: Known,
-    records: Sequence[TrialRecord],
     best: Sequence[TrialRecord],
     parents: Iterable[TrialRecord],
     config: SearchConfig,
 ) -> dict[str, Candidate]:
     """Untried candidates by key: those of the space, and those that trained students serve."""
-    tried = {record.candidate.key for record in records}
+    tried = known.standing.tried()
     if known.listed is not None:
         return {candidate.key: candidate for candidate in known.listed if candidate.key not in tried}
     chance = np.random.default_rng([config.seed, len(known.records)])
-    drawn = candidates(known.space, tried, [record.candidate for record in best], chance)
+    starts = [params for record in best if (params := known.params_of(record.candidate)) is not None]
+    drawn = candidates(known.space, tried, starts, chance)
     further = [Candidate.of(flat, 0) for parent in parents for flat in siblings(parent.candidate, known.space)]
     return {candidate.key: candidate for candidate in [*drawn, *further] if candidate.key not in tried}
 
@@ -119,11 +149,15 @@ def _worth_screening(records: Sequence[TrialRecord]) -> bool:
     return bool(len(timed)) and float(np.median(timed)) >= WORTH_SCREENING_S
 
 
-def _kept(*groups: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """In order, `MOST` of the records: the first group's before the second's, of each group the latest."""
-    wanted = dict.fromkeys(record.number for group in groups for record in reversed(group))
-    numbers = set(islice(wanted, MOST))
-    return [record for record in groups[-1] if record.number in numbers]
+def _kept(best: Sequence[TrialRecord], records: Sequence[TrialRecord], config: SearchConfig) -> list[TrialRecord]:
+    """By number, `MOST` of the records: the best, then the latest that were scored, then the latest others."""
+    scored = (record for record in reversed(records) if _scored(record, config))
+    wanted: dict[int, TrialRecord] = {}
+    for record in chain(reversed(best), scored, reversed(records)):
+        wanted.setdefault(record.number, record)
+        if len(wanted) == MOST:
+            break
+    return [wanted[number] for number in sorted(wanted)]
 
 
 def promise(
@@ -144,7 +178,7 @@ def promise(
     if metric == "accuracy":  # which is what a rung knows
         quality |= _expected(records, scored)
     taught = [record for record in records if record.number in quality]
-    rows = encode([candidate.flat() for candidate in [*pool, *(record.candidate for record in taught)]], known.space)
+    rows = known.encoding.rows([candidate.flat() for candidate in [*pool, *(record.candidate for record in taught)]])
     limited = [name for name in DEVICE if name in config.budget and known.teacher.get(name, 0.0) > 0]
     sizes = [name for name in SIZES if known.teacher.get(name, 0.0) > 0]
     ahead = _figures(pool, [*names, *limited, *sizes], records, known)
@@ -183,8 +217,7 @@ def _figures(
 ) -> dict[str, tuple[Array, Array]]:
     """Means and spreads of each figure of these candidates, in doublings of the teacher's; no spread where known."""
     measured = [record for record in records if record.candidate.student != IDENTITY]
-    both = [*wanted, *(record.candidate for record in measured)]
-    rows = encode([_shape(candidate) for candidate in both], known.space)
+    rows: list[Array] = []  # of all of these, once it is clear that something has to be predicted
     own = {record.candidate.key: record.metrics for record in records}
     told = [
         {**(before or {}), **own.get(one.key, {})} for one, before in zip(wanted, known.figures(wanted), strict=True)
@@ -195,10 +228,13 @@ def _figures(
         there = np.array([_doublings(name, record.metrics.get(name), known.teacher, np.nan) for record in measured])
         asked, spread = ~np.isfinite(value), np.zeros(len(wanted))
         if asked.any():
-            shapes, values = _measured(rows, np.concatenate([value, there]))
+            if not rows:
+                flats = [candidate.flat() for candidate in [*wanted, *(record.candidate for record in measured)]]
+                rows.append(known.encoding.rows(flats, without=_WEIGHTS_ONLY))
+            shapes, values = _measured(rows[0], np.concatenate([value, there]))
             centre, scale = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
             # many of the candidates differ in their training only
-            unknown, which = np.unique(rows[: len(wanted)][asked], axis=0, return_inverse=True)
+            unknown, which = np.unique(rows[0][: len(wanted)][asked], axis=0, return_inverse=True)
             belief = believe(unknown, shapes, values, centre=centre, scale=max(scale, 0.5))
             value[asked], spread[asked] = belief.mean[which], belief.deviation[which]
         return value, spread
@@ -240,10 +276,6 @@ def _doublings(name: str, value: float | None, teacher: Figures, otherwise: floa
         return otherwise
     found = float(np.log2(value / teacher[name]))
     return -found if METRICS[name].maximize else found
-
-
-def _shape(candidate: Candidate) -> dict[str, Scalar]:
-    return {name: value for name, value in candidate.flat().items() if not name.startswith(_WEIGHTS_ONLY)}
 
 
 def _scored(record: TrialRecord, config: SearchConfig) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 from pipeline.config import SearchConfig
 from pipeline.harvest import Training, lenders, lends, siblings, training
 from pipeline.lineage import Begun, begun, serves
 from pipeline.record import UNPRUNED, TrialRecord
 from pipeline.search.knowledge import enough
+from pipeline.search.standing import Standing
 from pipeline.workspace import Workspace
 from search_spaces import SearchSpace
 from search_spaces.candidate import Candidate
@@ -27,8 +29,13 @@ class Serving:
 
     def lenders(self) -> dict[Training, TrialRecord]:
         """By what they were taught, the students that further candidates may begin with."""
-        able = lenders(self.records, self.config.objectives, self.config.trials.harvest)
+        best = self._standing.front(self.config.objectives)
+        able = lenders(self.records, best, self.config.trials.harvest)
         return {taught: parent for taught, parent in able.items() if serves(parent, self.workspace.folder)}
+
+    @cached_property
+    def _standing(self) -> Standing:
+        return Standing(self.records)
 
     def start_of(self, candidate: Candidate) -> Begun | None:
         """What is stored of the training that `candidate` asks for, where a trial has had it."""

@@ -11,7 +11,9 @@ The covariance functions are scikit-learn's. Pure functions over arrays; nothing
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -41,25 +43,85 @@ def believe(rows: Array, known: Array, figures: Array, *, centre: float, scale: 
 
     Before any observation a figure is expected at `centre`, give or take `scale`.
     """
-    target = (figures - centre) / scale
-    lines, waves = DotProduct(1.0), {length: Matern(length, nu=2.5) for length in LENGTHS}
-    alone = lines.diag(rows)
-    if not len(known):
-        return Belief(np.full(len(rows), centre), scale * np.sqrt(1 + np.mean(LINEAR) * (alone - 1)))
-    shapes = list(product(LENGTHS, LINEAR, NOISE))
-    line, wave = lines(known), {length: of(known) for length, of in waves.items()}
-    fits = [_fit(x * line + (1 - x) * wave[length] + noise * np.eye(len(known)), target) for length, x, noise in shapes]
-    evidence = np.array([fit.evidence for fit in fits])
-    weights = np.exp(evidence - evidence.max())
-    weights[weights < _NEGLIGIBLE] = 0.0
-    weights /= weights.sum()
-    line, wave = lines(known, rows), {length: of(known, rows) for length, of in waves.items()}
-    mean, square = np.zeros(len(rows)), np.zeros(len(rows))
-    for weight, fit, (length, x, _) in zip(weights, fits, shapes, strict=True):
-        if weight:
-            one, spread = fit.of(x * line + (1 - x) * wave[length], 1 + x * (alone - 1))
-            mean, square = mean + weight * one, square + weight * (spread + np.square(one))
-    return Belief(centre + scale * mean, scale * np.sqrt(np.maximum(square - np.square(mean), 1e-12)))
+    return Near.of(rows, known).believe(figures, centre=centre, scale=scale)
+
+
+@dataclass(frozen=True)
+class Near:
+    """How near n places are to m observed ones: the terms of their covariance, for any figure of them.
+
+    `alone` [n] is the linear term of a place with itself; `line` [m, m] and `line_across` [m, n] are that of the
+    observed ones with each other and with the places, `wave` and `wave_across` the Matern terms by length.
+    """
+
+    alone: Array
+    line: Array
+    line_across: Array
+    wave: Mapping[float, Array]
+    wave_across: Mapping[float, Array]
+
+    @classmethod
+    def of(cls, rows: Array, known: Array) -> Near:
+        """Of the rows `rows` [n, k] to `known` [m, k]."""
+        if not len(known):
+            return cls(DotProduct(1.0).diag(rows), np.zeros((0, 0)), np.zeros((0, len(rows))), {}, {})
+        lines, waves = DotProduct(1.0), {length: Matern(length, nu=2.5) for length in LENGTHS}
+        within = {length: of(known) for length, of in waves.items()}
+        across = {length: of(known, rows) for length, of in waves.items()}
+        return cls(lines.diag(rows), lines(known), lines(known, rows), within, across)
+
+    def among(self, which: NDArray[np.bool_]) -> Near:
+        """To those of the observed places only, bool [m]."""
+        if which.all():
+            return self
+        both = np.ix_(which, which)
+        return Near(
+            self.alone,
+            self.line[both],
+            self.line_across[which],
+            {length: wave[both] for length, wave in self.wave.items()},
+            {length: wave[which] for length, wave in self.wave_across.items()},
+        )
+
+    def believe(self, figures: Array, *, centre: float, scale: float) -> Belief:
+        """What the figures [m] of the observed places say of the others'; see the function of this name."""
+        if not len(figures):
+            spread = scale * np.sqrt(1 + np.mean(LINEAR) * (self.alone - 1))
+            return Belief(np.full(len(self.alone), centre), spread)
+        mean, square = np.zeros(len(self.alone)), np.zeros(len(self.alone))
+        for weight, fit, across, alone in self._likely((figures - centre) / scale):
+            one = across.T @ fit.answer
+            mean, square = mean + weight * one, square + weight * (fit.variance(across, alone) + np.square(one))
+        return Belief(centre + scale * mean, scale * np.sqrt(np.maximum(square - np.square(mean), 1e-12)))
+
+    def expect(self, figures: Array, *, centre: float, scale: float) -> Array:
+        """The mean alone, [n], which takes a fraction of the time."""
+        likely = self._likely((figures - centre) / scale) if len(figures) else []
+        means = [weight * (across.T @ fit.answer) for weight, fit, across, _ in likely]
+        return centre + scale * sum(means, np.zeros(len(self.alone)))
+
+    @cached_property
+    def _factors(self) -> dict[tuple[float, float, float], Array]:
+        """By length, share and noise the Cholesky factors [m, m] of the covariance, the same for every figure."""
+        found = {}
+        for length, x in product(LENGTHS, LINEAR):
+            mixed = x * self.line + (1 - x) * self.wave[length]
+            for noise in NOISE:
+                noisy = mixed.copy()
+                np.einsum("ii->i", noisy)[:] += noise
+                found[length, x, noise] = cholesky(noisy, lower=True, overwrite_a=True)
+        return found
+
+    def _likely(self, target: Array) -> Iterator[tuple[float, _Fit, Array, Array]]:
+        """Of each shape of the covariance that is not negligible its weight, its fit, and it across and of a place."""
+        fits = [_fit(factor, target) for factor in self._factors.values()]
+        evidence = np.array([fit.evidence for fit in fits])
+        weights = np.exp(evidence - evidence.max())
+        weights[weights < _NEGLIGIBLE] = 0.0
+        for weight, fit, (length, x, _) in zip(weights / weights.sum(), fits, self._factors, strict=True):
+            if weight:
+                across = x * self.line_across + (1 - x) * self.wave_across[length]
+                yield weight, fit, across, 1 + x * (self.alone - 1)
 
 
 @dataclass(frozen=True)
@@ -71,14 +133,14 @@ class _Fit:
     answer: Array
     rest: float
 
-    def of(self, across: Array, alone: Array) -> tuple[Array, Array]:
-        """Means and variances [n] of what has the covariances `across` [m, n] with them and `alone` [n] with itself."""
+    def variance(self, across: Array, alone: Array) -> Array:
+        """Of what has the covariances `across` [m, n] with the observations and `alone` [n] with itself, [n]."""
         left = alone - np.square(solve_triangular(self.factor, across, lower=True)).sum(axis=0)
-        return across.T @ self.answer, np.maximum(left, 1e-12) * self.rest
+        found: Array = np.maximum(left, 1e-12) * self.rest
+        return found
 
 
-def _fit(covariance: Array, target: Array) -> _Fit:
-    factor = cholesky(covariance, lower=True)
+def _fit(factor: Array, target: Array) -> _Fit:
     answer = cho_solve((factor, True), target)
     freedom = _TRUST + len(target) / 2
     rest = (_TRUST - 1) + target @ answer / 2

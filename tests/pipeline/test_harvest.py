@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from kin import candidate, record, space
 
-from pipeline.harvest import LATEST, lenders, lends, serving_s, siblings, training
+from pipeline.harvest import LATEST, Training, lenders, lends, serving_s, siblings, training
+from pipeline.pareto import front
 from pipeline.record import TrialRecord
 from search_spaces.candidate import Candidate
 
@@ -63,21 +64,26 @@ def trained(number: int, accuracy: float, **changes: Any) -> TrialRecord:
     return record(one, **{"number": number, "metrics": {"accuracy": accuracy, "latency_p50_ms": 1.0}, **changes})
 
 
+def lending(records: list[TrialRecord], most: int) -> dict[Training, TrialRecord]:
+    own = [record for record in records if record.counts and record.final_of is None]
+    return lenders(records, front(own, OBJECTIVES), most)
+
+
 def test_the_front_and_the_latest_lend() -> None:
     records = [trained(number, 0.9 if number == 1 else 0.5) for number in range(LATEST + 4)]
-    found = lenders(records, OBJECTIVES, 2)
+    found = lending(records, 2)
     assert [parent.number for parent in found.values()] == [1, *range(4, LATEST + 4)]
     assert all(taught == training(parent.candidate) for taught, parent in found.items())
-    assert lenders(records, OBJECTIVES, 0) == {}
+    assert lending(records, 0) == {}
 
 
 def test_whom_enough_have_begun_with_serves_no_more() -> None:
     records = [trained(0, 0.9), trained(1, 0.8)]
     served = [records[0].with_(number=number, trained_by=0) for number in (2, 3)]
-    assert [one.number for one in lenders([*records, *served], OBJECTIVES, 2).values()] == [1]
-    assert [one.number for one in lenders([*records, *served], OBJECTIVES, 3).values()] == [0, 1]
+    assert [one.number for one in lending([*records, *served], 2).values()] == [1]
+    assert [one.number for one in lending([*records, *served], 3).values()] == [0, 1]
     final = served[1].with_(final_of=2)  # taught anew: it begins with nobody's student
-    assert [one.number for one in lenders([*records, served[0], final], OBJECTIVES, 2).values()] == [0, 1]
+    assert [one.number for one in lending([*records, served[0], final], 2).values()] == [0, 1]
 
 
 def test_seconds_of_who_begins_with_a_student() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from records_helper import TEACHER, make_record, make_search
 
 from pipeline.pareto import (
+    contenders,
     contributions,
     dominates,
     domination,
@@ -47,7 +48,7 @@ def test_an_unreliable_record_stays_off_the_front_unless_there_is_no_other() -> 
     good, bad = make_record(1, 0.8, 5.0), make_record(2, 0.9, 4.0)
     bad = bad.with_(measurement={**(bad.measurement or {}), "latency": {"unreliable": True}})
     assert on_front([good, bad], TWO) == {1}
-    assert on_front([bad], TWO) == {2}
+    assert on_front([bad], TWO) == on_front([bad, make_record(3, None, 1.0)], TWO) == {2}
 
 
 def test_generic_energy_ranks_within_one_precision_and_not_across() -> None:
@@ -146,6 +147,22 @@ def test_front_does_not_depend_on_the_order_of_records(rows: list[tuple[int, int
     expected = on_front(records, THREE)
     random.shuffle(records)
     assert on_front(records, THREE) == expected
+
+
+@settings(max_examples=120, deadline=None)
+@given(records_strategy, st.sampled_from([TWO, THREE, ("accuracy", "energy_mj")]), st.data())
+def test_contenders_stand_for_all_whatever_comes(
+    rows: list[tuple[int, int, int, str, str]], objectives: tuple[str, ...], data: st.DataObject
+) -> None:
+    disturbed = {"latency": {"unreliable": True}}
+    records = [
+        record.with_(measurement={**(record.measurement or {}), **disturbed}) if data.draw(st.booleans()) else record
+        for record in [*_records(rows), make_record(99, None, 1.0), make_record(98, end="failed")]
+    ]
+    cut = data.draw(st.integers(0, len(records)))
+    few = contenders(records[:cut], objectives)
+    assert front([*few, *records[cut:]], objectives) == front(records, objectives)
+    assert contenders([*few, *records[cut:]], objectives) == contenders(records, objectives)
 
 
 def test_ten_thousand_records_in_two_seconds() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import search_spaces
 from pipeline.search import pool
-from pipeline.search.encoding import encode
+from pipeline.search.encoding import Encoding
 from pipeline.search.study import candidate_of
 from search_spaces import ImageInput, SearchSpace
 
@@ -52,7 +52,9 @@ def test_of_a_large_space_a_part_half_of_it_near_the_best() -> None:
     whole = space("default")
     chance = np.random.default_rng(0)
     best = pool.candidates(whole, set(), [], chance)[0]
-    found = pool.candidates(whole, {best.key}, [best], chance)
+    start = whole.params_of(best.flat())
+    assert not isinstance(start, str)
+    found = pool.candidates(whole, {best.key}, [start], chance)
     assert len({candidate.key for candidate in found}) == len(found) == pool.SIZE
     assert best.key not in {candidate.key for candidate in found}
     assert all(not isinstance(whole.params_of(candidate.flat()), str) for candidate in found)
@@ -75,7 +77,7 @@ def rows_of(*changes: dict[str, Any]) -> np.ndarray:
         params = whole.params_of({**start, **change})
         assert not isinstance(params, str), params
         flats.append(candidate_of(params, whole, 0).flat())
-    return encode(flats, whole)
+    return Encoding(whole).rows(flats)
 
 
 def test_order_and_ratios_are_kept() -> None:
@@ -108,12 +110,24 @@ def test_families_share_the_axes_that_bear_the_same_name() -> None:
         for name in ("one", "two")
         for width in (8, 64)
     ]
-    rows = encode(flats, twins)
+    rows = Encoding(twins).rows(flats)
     shared = [column for column in rows.T if column[0] == column[2] != column[1] == column[3]]
     assert len(shared) == 1
 
 
 def test_columns_that_tell_nothing_are_left_out(small: SearchSpace) -> None:
-    rows = encode([candidate.flat() for candidate in pool.every(small)], small)
+    rows = Encoding(small).rows([candidate.flat() for candidate in pool.every(small)])
     assert (rows.std(axis=0) > 0).all() and len(np.unique(rows, axis=1).T) == rows.shape[1]
     assert len(np.unique(rows, axis=0)) == len(rows) == small.size()
+
+
+def test_axes_are_left_out_by_how_their_names_begin(small: SearchSpace) -> None:
+    flats = [candidate.flat() for candidate in pool.every(small)]
+    shapes = Encoding(small).rows(flats, without=("distill.",))
+    assert len(np.unique(shapes, axis=0)) == len({tuple(v for n, v in f.items() if n[:8] != "distill.") for f in flats})
+
+
+def test_a_word_that_the_space_does_not_hold_is_only_there(small: SearchSpace) -> None:
+    known = {"student": "convnet", "quantize.scheme": "none"}
+    rows = Encoding(small).rows([known, {**known, "quantize.scheme": "fp16"}, {"student": "convnet"}])
+    assert sorted(map(tuple, rows.T)) == [(1.0, 0.0, 0.0), (1.0, 1.0, 0.0)]

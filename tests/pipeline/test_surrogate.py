@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline.search.surrogate import believe
+from pipeline.search.surrogate import Near, believe
 
 Truth = Callable[[np.ndarray], np.ndarray]
 TRUTHS: dict[str, Truth] = {
@@ -58,3 +58,15 @@ def test_the_unit_of_a_figure_changes_nothing() -> None:
     one = believe(rows, known, figures, centre=0.5, scale=0.3)
     thousand = believe(rows, known, 1000 * figures, centre=500.0, scale=300.0)
     assert thousand.mean == pytest.approx(1000 * one.mean) and thousand.deviation == pytest.approx(1000 * one.deviation)
+
+
+def test_one_neighbourhood_serves_several_figures_and_parts_of_what_was_observed() -> None:
+    chance = np.random.default_rng(2)
+    rows, known, which = chance.random((5, 2)), chance.random((9, 2)), np.arange(9) % 3 > 0
+    near = Near.of(rows, known)
+    for figures in chance.random((2, 9)):
+        whole = believe(rows, known, figures, centre=0.5, scale=0.3)
+        part = believe(rows, known[which], figures[which], centre=0.5, scale=0.3)
+        assert near.believe(figures, centre=0.5, scale=0.3).deviation == pytest.approx(whole.deviation)
+        assert near.expect(figures, centre=0.5, scale=0.3) == pytest.approx(whole.mean)
+        assert near.among(which).expect(figures[which], centre=0.5, scale=0.3) == pytest.approx(part.mean)
