@@ -33,8 +33,6 @@ def lenders(records: Sequence[TrialRecord], best: Iterable[TrialRecord], most: i
 
     Those on the front, `best`, and the latest; whom `most` have begun with serves no more.
     """
-    if not most:
-        return {}
     own = [record for record in records if record.counts and record.final_of is None]
     leading = {record.number for record in best}
     served = Counter(record.trained_by for record in own)

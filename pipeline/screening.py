@@ -181,13 +181,15 @@ def known_figures(candidates: Sequence[Candidate], bench: Workbench) -> list[dic
     if not _folder(bench).is_dir():
         return [None] * len(candidates)
     now = bench.target.conditions()
-    return [_known(candidate, bench, now) for candidate in candidates]
+    fingerprint, found = now.fingerprint, dict[str | None, dict[str, float] | None]()
+    keys = [None if one.student == IDENTITY else device_key(one, bench, fingerprint) for one in candidates]
+    for key in dict.fromkeys(keys):  # many differ in their training only
+        found[key] = None if key is None else _known(key, bench, now)
+    return [found[key] for key in keys]
 
 
-def _known(candidate: Candidate, bench: Workbench, now: Conditions) -> dict[str, float] | None:
-    if candidate.student == IDENTITY:
-        return None
-    stored = _folder(bench) / f"{device_key(candidate, bench, now.fingerprint)}.json"
+def _known(key: str, bench: Workbench, now: Conditions) -> dict[str, float] | None:
+    stored = _folder(bench) / f"{key}.json"
     if not stored.exists():
         return None
     measurement, artifact = _read(stored, stored.parent, bench)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Meter:
         return Energy(mj, mj / _BAND, mj * _BAND, self.kind, self.boundary, "modelled_generic", source)
 
     def _watts(self, conditions: Conditions) -> tuple[float, str]:
-        table = yaml.safe_load(self._path.read_text(encoding="utf-8"))
+        table = _read(self._path)
         for row in table["rows"]:
             if _fits(row, conditions):
                 return float(row["watts"]), f"{table['source']}; {row['name']}: {row['watts']} W"
@@ -57,6 +58,11 @@ class Meter:
         return watts, (
             f"{table['source']}; {name}, is not in the table: median of its {len(table['rows'])} rows, {watts} W"
         )
+
+
+@cache  # reading it takes ten milliseconds, and a search asks for hundreds of figures at once
+def _read(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _fits(row: Mapping[str, Any], conditions: Conditions) -> bool:

@@ -37,7 +37,7 @@ Figures = Mapping[str, float]
 FEWEST = 3  # trained students before anything is predicted of others
 SCREENED = 4  # candidates at most that are measured untrained before one is proposed
 WORTH_SCREENING_S = 20.0  # a training that takes less is no loss beside the seconds of a measurement
-MOST = 250  # trials that are learned from: time and memory grow with them, what they teach hardly does
+MOST = 150  # trials that are learned from: time and memory grow with them, what they teach hardly does
 SIZES = ("macs_m",)  # known without training, and near to accuracy on every device
 _SURELY = 0.025  # what is less probable than this to be within the budgets is not proposed
 # What the device does not feel, so nothing of it is learned for figures of the device.

@@ -16,7 +16,8 @@ from search_spaces import SearchSpace
 from search_spaces.candidate import Candidate, Scalar
 
 MOST_LISTED = 2000  # a space with no more candidates is listed whole
-SIZE = 600  # of the part of a larger one
+SIZE = 600  # of the part of a larger one, while few were tried
+LATER, MANY = 300, 50  # its size from so many tried candidates on: half as many find no less then
 _NEAR = 0.5  # of that part: neighbours of the best
 _CHANGED = 0.2  # chance that a neighbour differs in an axis
 _TRIES = 20  # for each place, before a small remainder is taken as it is
@@ -30,14 +31,14 @@ def candidates(
     if size is not None and size <= MOST_LISTED:
         return [candidate for candidate in every(space) if candidate.key not in tried]
     found: dict[str, Candidate] = {}
-    numbers = _numbers(chance)
-    for _ in range(SIZE * _TRIES):
+    numbers, wanted = _numbers(chance), SIZE if len(tried) < MANY else LATER
+    for _ in range(wanted * _TRIES):
         near = starts and next(numbers) < _NEAR
         start = starts[int(next(numbers) * len(starts))] if near else {}
         candidate = space.sample(_Drawn(numbers, start), 0)
         if candidate.key not in tried:
             found.setdefault(candidate.key, candidate)
-        if len(found) >= SIZE:
+        if len(found) >= wanted:
             break
     return list(found.values())
 

@@ -29,8 +29,9 @@ class Serving:
 
     def lenders(self) -> dict[Training, TrialRecord]:
         """By what they were taught, the students that further candidates may begin with."""
-        best = self._standing.front(self.config.objectives)
-        able = lenders(self.records, best, self.config.trials.harvest)
+        if not (most := self.config.trials.harvest):
+            return {}
+        able = lenders(self.records, self._standing.front(self.config.objectives), most)
         return {taught: parent for taught, parent in able.items() if serves(parent, self.workspace.folder)}
 
     @cached_property

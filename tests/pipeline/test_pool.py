@@ -62,6 +62,12 @@ def test_of_a_large_space_a_part_half_of_it_near_the_best() -> None:
     assert 0.3 < np.mean(np.array(kept) > 0.6) < 0.7
 
 
+def test_who_has_tried_many_draws_fewer() -> None:
+    whole = space("default")
+    tried = {candidate.key for candidate in pool.candidates(whole, set(), [], np.random.default_rng(1))}
+    assert len(pool.candidates(whole, tried, [], np.random.default_rng(0))) == pool.LATER < pool.SIZE
+
+
 def test_the_same_seed_draws_the_same_candidates() -> None:
     whole = space("default")
     once, again = (pool.candidates(whole, set(), [], np.random.default_rng(7)) for _ in range(2))

@@ -29,6 +29,7 @@ def test_who_begins_with_a_student_has_its_seed(tmp_path: Path) -> None:
     start = room.start_of(other)
     assert start is not None and start.number == 3
     assert room.as_trained(other) == Candidate(other.values, 7)
+    assert serving(tmp_path, [parent], trials={"harvest": 0}).start_of(other) is None  # none is to serve
     otherwise = candidate(space(), **{"distill.temperature": 2.0})
     assert room.start_of(otherwise) is None and room.as_trained(otherwise) == otherwise
 
