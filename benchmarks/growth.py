@@ -44,7 +44,7 @@ COLUMNS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--sampler", default="device_aware", help="the product's own by default")
     parser.add_argument("--root", type=Path, help="keep the stores here, and use those that are there")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--part", choices=["store", "resume"], help="what a process of the benchmark does")

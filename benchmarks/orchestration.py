@@ -45,7 +45,7 @@ def share(folder: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--sampler", default="device_aware", help="the product's own by default")
     parser.add_argument("--search", help="a search that has been run: its share of time outside trials")
     parser.add_argument("--root", type=Path, default=Path("mlruns"))
     arguments = parser.parse_args()

@@ -56,7 +56,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.search.chooser import Goal, Pool, Seen, worth
-from pipeline.search.encoding import encode
+from pipeline.search.encoding import Encoding
 
 RESULT = Path(__file__).parent / "results" / "tabular_truth.json"
 SHARES = (0.95, 0.99)
@@ -97,7 +97,7 @@ def chooser(grid: Grid, seed: int, *, sized: bool = True) -> Evaluated:
     """One point at random, then by `pipeline.search.chooser`, whose costs are the table's."""
     seen = Evaluated(grid)
     seen.add(int(np.random.default_rng(seed).choice(grid.useful)))
-    rows, sizes = encode(grid.flats, grid.space), grid.sizes[:, : int(sized)]
+    rows, sizes = Encoding(grid.space).rows(grid.flats), grid.sizes[:, : int(sized)]
     goal = Goal(np.zeros(2), grid.floor, float(1 - grid.quality[grid.reference]))
     while not seen.done:
         known, left = [grid.reference, *seen.points], seen.left
