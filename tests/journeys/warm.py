@@ -21,6 +21,10 @@ from pathlib import Path
 LIBRARIES = [
     "torch", "transformers", "torch_pruning", "onnx", "datasets", "optuna", "sklearn.gaussian_process", "scipy.stats",
     "mlflow", "mlflow.tracking", "matplotlib.pyplot", "typer",
+    # loaded by these when they are first used
+    "transformers.models.resnet.modeling_resnet", "transformers.models.bert.modeling_bert",
+    "transformers.models.auto.modeling_auto", "alembic.runtime.environment", "mlflow.store.tracking.sqlalchemy_store",
+    "sklearn.ensemble",
 ]  # fmt: skip
 _FROM = get_context("forkserver")
 _FROM.set_forkserver_preload(LIBRARIES)
