@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 
 import numpy as np
@@ -25,7 +25,7 @@ from pipeline.pareto import rankable
 from pipeline.record import TrialRecord
 from pipeline.search.chooser import LEAST_ERROR, Goal, Pool, Seen, worth
 from pipeline.search.encoding import Encoding
-from pipeline.search.pool import candidates
+from pipeline.search.pool import candidates, whole
 from pipeline.search.standing import Standing
 from pipeline.search.surrogate import believe
 from search_spaces import IDENTITY, SearchSpace
@@ -65,6 +65,11 @@ class Known:
     @cached_property
     def encoding(self) -> Encoding:
         return Encoding(self.space)
+
+    @cached_property
+    def whole(self) -> Sequence[Candidate] | None:
+        """All candidates, of a space small enough to list; None of another."""
+        return whole(self.space) if self.listed is None else self.listed
 
     def params_of(self, candidate: Candidate) -> Mapping[str, Scalar] | None:
         """What stands for it in this space, where it lies in it."""
@@ -133,8 +138,8 @@ def _pool(
 ) -> dict[str, Candidate]:
     """Untried candidates by key: those of the space, and those that trained students serve."""
     tried = known.standing.tried()
-    if known.listed is not None:
-        return {candidate.key: candidate for candidate in known.listed if candidate.key not in tried}
+    if known.whole is not None:
+        return {candidate.key: candidate for candidate in known.whole if candidate.key not in tried}
     chance = np.random.default_rng([config.seed, len(known.records)])
     starts = [params for record in best if (params := known.params_of(record.candidate)) is not None]
     drawn = candidates(known.space, tried, starts, chance)
@@ -217,24 +222,25 @@ def _figures(
 ) -> dict[str, tuple[Array, Array]]:
     """Means and spreads of each figure of these candidates, in doublings of the teacher's; no spread where known."""
     measured = [record for record in records if record.candidate.student != IDENTITY]
-    rows: list[Array] = []  # of all of these, once it is clear that something has to be predicted
     own = {record.candidate.key: record.metrics for record in records}
     told = [
         {**(before or {}), **own.get(one.key, {})} for one, before in zip(wanted, known.figures(wanted), strict=True)
     ]
+
+    @cache
+    def rows() -> Array:
+        flats = [candidate.flat() for candidate in [*wanted, *(record.candidate for record in measured)]]
+        return known.encoding.rows(flats, without=_WEIGHTS_ONLY)
 
     def one(name: str) -> tuple[Array, Array]:
         value = np.array([_doublings(name, figures.get(name), known.teacher, np.nan) for figures in told])
         there = np.array([_doublings(name, record.metrics.get(name), known.teacher, np.nan) for record in measured])
         asked, spread = ~np.isfinite(value), np.zeros(len(wanted))
         if asked.any():
-            if not rows:
-                flats = [candidate.flat() for candidate in [*wanted, *(record.candidate for record in measured)]]
-                rows.append(known.encoding.rows(flats, without=_WEIGHTS_ONLY))
-            shapes, values = _measured(rows[0], np.concatenate([value, there]))
+            shapes, values = _measured(rows(), np.concatenate([value, there]))
             centre, scale = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
             # many of the candidates differ in their training only
-            unknown, which = np.unique(rows[0][: len(wanted)][asked], axis=0, return_inverse=True)
+            unknown, which = np.unique(rows()[: len(wanted)][asked], axis=0, return_inverse=True)
             belief = believe(unknown, shapes, values, centre=centre, scale=max(scale, 0.5))
             value[asked], spread[asked] = belief.mean[which], belief.deviation[which]
         return value, spread

@@ -23,13 +23,16 @@ _CHANGED = 0.2  # chance that a neighbour differs in an axis
 _TRIES = 20  # for each place, before a small remainder is taken as it is
 
 
+def whole(space: SearchSpace) -> list[Candidate] | None:
+    """All candidates of a small space; None of a larger one."""
+    size = space.size()
+    return None if size is None or size > MOST_LISTED else list(every(space))
+
+
 def candidates(
     space: SearchSpace, tried: Collection[str], starts: Sequence[Mapping[str, Scalar]], chance: np.random.Generator
 ) -> list[Candidate]:
     """Candidates of `space` whose keys are not in `tried`, each once; `starts` are parameters worth a look around."""
-    size = space.size()
-    if size is not None and size <= MOST_LISTED:
-        return [candidate for candidate in every(space) if candidate.key not in tried]
     found: dict[str, Candidate] = {}
     numbers, wanted = _numbers(chance), SIZE if len(tried) < MANY else LATER
     for _ in range(wanted * _TRIES):

@@ -41,7 +41,8 @@ def test_a_small_space_is_listed_whole(small: SearchSpace) -> None:
 
 
 def test_what_was_tried_is_left_out(small: SearchSpace) -> None:
-    everything = list(pool.every(small))
+    everything = pool.whole(small)
+    assert everything is not None and pool.whole(space("default")) is None
     tried = {candidate.key for candidate in everything[:-1]}
     left = pool.candidates(small, tried, [], np.random.default_rng(0))
     assert [candidate.key for candidate in left] == [everything[-1].key]
