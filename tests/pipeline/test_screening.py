@@ -12,6 +12,7 @@ import pytest
 from fakes import ScriptedTarget
 
 from hardware_targets import DeviceAway, Energy
+from pipeline import screening
 from pipeline.config import TargetConfig, TrialsConfig
 from pipeline.errors import Failed, Refused
 from pipeline.modelled import no_model
@@ -103,6 +104,16 @@ def test_known_figures_are_told_without_measuring(bench: Any, tmp_path: Path) ->
     assert [verb for verb, _ in bench.target.calls] == ["measure"]
     bench.target.threads = 2
     assert known_figures([like], bench) == [None]
+
+
+def test_candidates_that_differ_in_their_training_are_looked_up_once(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untrained_figures(candidate(), bench, tmp_path)
+    usual, read = screening._read, list[Path]()
+    monkeypatch.setattr(screening, "_read", lambda stored, *rest: read.append(stored) or usual(stored, *rest))
+    found = known_figures([candidate(**{"distill.epochs": epochs}) for epochs in range(1, 9)], bench)
+    assert len(read) == 1 and len(found) == 8 and found[0] is not None and found[0] == found[7]
 
 
 def test_what_was_measured_before_a_drift_is_measured_again(
