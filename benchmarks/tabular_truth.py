@@ -20,16 +20,16 @@ over grids of the median over seeds, and of the ratio to the chooser with a 95 %
                    95 %   99 %   chooser's 99 % over it          95 %   99 %   chooser's 99 % over it   seeds
     chooser         5     11                                      5     10                              20
     no sizes        6     13                                      5     12                              5
-    tpe (tree)     17.5   28.5   0.34 [0.27, 0.39]               15     24     0.42 [0.36, 0.49]        4
-    tpe (box)      24.5   29     0.35 [0.28, 0.49]               20.8   25     0.35 [0.32, 0.41]        2
+    tpe (tree)     17.5   29.5   0.31 [0.30, 0.41]               18.2   24     0.44 [0.37, 0.50]        20
+    tpe (box)      22     26.5   0.39 [0.30, 0.51]               17     22     0.43 [0.40, 0.55]        20
     gp (box)       19     22     0.43 [0.31, 0.52]                9.5   15     0.68 [0.53, 0.77]        1-3, 1
-    nsga2 (box)    41     44     0.23 [0.18, 0.27]               24     36     0.29 [0.26, 0.37]        5, 3
-    random         27     72     0.15 [0.15, 0.18]               34     63.5   0.20 [0.15, 0.35]        3
+    nsga2 (box)    32.5   40.5   0.25 [0.20, 0.29]               25.8   36     0.33 [0.25, 0.38]        20
+    random         42.5   55     0.20 [0.18, 0.22]               33.2   48.2   0.23 [0.18, 0.28]        20
     greedy oracle   3      7                                      3      7
 
 So half of the best plain sampler is met against everything that a user can choose, on both periods, and against the
-Gaussian process in its box on v2.x, but not on v3-v4: half of its 15 would be nearly the oracle's 7. The plain ones
-have few seeds, for a run of GPSampler takes a minute; the intervals are over grids and do not show it.
+Gaussian process in its box on v2.x, but not on v3-v4: half of its 15 would be nearly the oracle's 7. That one has few
+seeds, for a run of it takes a minute; the intervals are over grids and do not show it.
 
 What was tried on v2.x on the way (4 grids, 99 %, mean of medians): scikit-learn's fitted Gaussian process 14.4 (all
 grids, 3 random networks first), weighted shapes 14.8, one random network first 13.0, error logged 12.8, multiply-
