@@ -51,7 +51,10 @@ def test_an_option_that_the_target_does_not_take(capsys: pytest.CaptureFixture[s
     assert "takes no option 'host'" in capsys.readouterr().err
 
 
-def test_a_file_on_a_real_target_with_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_on_a_real_target_with_an_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hardware_targets._sitting.PROCESSES", 2)  # eight of them are another test's
     model = write_null_model(tmp_path)[0]
     arguments = ["measure", str(model), "--target", "constrained_cpu", "--set", "memory_mb=1500", "--seconds", "1"]
     assert run([*arguments, "--json"]) == 0
