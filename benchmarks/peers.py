@@ -13,8 +13,9 @@ They live in an environment of their own, from the repository's root (Python as 
 
 `make` keeps every file that the tools give, and the sentence where they give none. `--accuracy` answers the validation
 rows at batch 1, none padded, with the tokenizer's file and the plain runtime. `--latency` times each file in turn with
-the teacher's, by niwaki's own protocol in the tier `final`, on the inputs that the search timed: on a machine that does
-nothing else. All three go on where they were stopped. The test split is not read. `score` alone prints the table.
+the teacher's, by niwaki's own protocol in the tier `final` (or `--tier trial`), on the inputs that the search timed:
+on a machine that does nothing else. All three go on where they were stopped. The test split is not read. `score` alone
+prints the table.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main(given: list[str] | None = None) -> None:
     if arguments.accuracy:
         scores.answer(tuple(arguments.only or [""]))
     if arguments.latency:
-        scores.time(arguments.seconds, tuple(arguments.only or [""]))
+        scores.time(arguments.seconds, tuple(arguments.only or [""]), arguments.tier)
     found = scores.report()
     print(*scores.lines(found), sep="\n")
     (arguments.work / "table.json").write_text(_json(found), encoding="utf-8")
@@ -125,6 +126,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     two = steps.add_parser("score", parents=[common], help="accuracy, latency and the table")
     two.add_argument("--accuracy", action="store_true")
     two.add_argument("--latency", action="store_true")
+    two.add_argument("--tier", default="final", choices=["trial", "final"], help="a trial takes a fifth of the time")
     two.add_argument("--seconds", type=float, default=40.0, help="of one measurement, at most")
     two.add_argument("--trials", type=int, nargs="*", help="of ours; default: the front and the untrained teachers")
     two.add_argument("--feeds", type=Path, help="the search's timed inputs; default: found in mlruns/cache/feeds")

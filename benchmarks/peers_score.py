@@ -112,7 +112,7 @@ class Scores:
             np.save(kept, np.array(found), allow_pickle=False)
             print(f"{file.name}: {np.mean(np.array(found) == self.labels):.4f}", flush=True)
 
-    def time(self, seconds: float, only: tuple[str, ...] = ("",)) -> None:
+    def time(self, seconds: float, only: tuple[str, ...] = ("",), tier: hardware_targets.Tier = "final") -> None:
         """Each file that answers, in random order so that no side has the better hour; unreliable figures again."""
         left = [file for file in self._asked(only) if self._kept("answers", file, ".npy").exists()]
         target = hardware_targets.load("local_cpu", threads=1, runtime="by_suffix")
@@ -122,7 +122,7 @@ class Scores:
                 continue
             try:
                 feeds = self._feeds_for(target, file.path)
-                found = target.measure(file.path, feeds, self.reference, theirs, seed=0, seconds=seconds, tier="final")
+                found = target.measure(file.path, feeds, self.reference, theirs, seed=0, seconds=seconds, tier=tier)
             except hardware_targets.TargetError as error:  # the same command tries again
                 print(f"{file.name} is not timed: {error}", flush=True)
                 continue
