@@ -46,7 +46,7 @@ def device_aware(search: Search) -> Point | None:
     found = propose(
         Known(
             search.space,
-            search.run.records,
+            search.standing,
             bank.teacher_metrics,
             bank.chance,
             figures=lambda wanted: [known_figures(bank.points[one.key], search) for one in wanted],

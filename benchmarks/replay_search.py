@@ -86,7 +86,7 @@ class Search:
         directions = [METRICS[name].direction for name in self.config.objectives]
         self.study = optuna.create_study(directions=directions, sampler=studies.make_sampler(self.config, seed))
         self.run = Run()
-        self._standing = Standing(self.run.records)
+        self.standing = Standing(self.run.records, self.config.objectives)
         self.tried: set[str] = set()
         self.measured = {point.file for point in bank.students()} if strategy.screened_before else set[str]()
         self._reached: dict[int, list[Reached]] = {rung: [] for rung in strategy.rungs}
@@ -114,8 +114,7 @@ class Search:
 
     def lenders(self) -> dict[Training, TrialRecord]:
         """Trials with whose students candidates begin, as in the product's loop."""
-        best = self._standing.front(self.config.objectives)
-        return lenders(self.run.records, best, self.config.trials.harvest)
+        return lenders(self.run.records, self.standing.front(), self.config.trials.harvest)
 
     def _points(self, parent: TrialRecord) -> int:
         """Mutually non-dominated trials of one training."""

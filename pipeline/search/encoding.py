@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,7 @@ class Encoding:
     """The columns of a space; a value that it does not hold is only there, if it is text."""
 
     def __init__(self, space: SearchSpace) -> None:
-        # by flat name, the columns of each value that was seen, and what finds those of another
-        self._known: dict[str, dict[Scalar, list[tuple[int, float]]]] = {}
-        self._columns: dict[str, Callable[[Scalar], list[tuple[int, float]]]] = {}
+        self._columns: dict[str, Callable[[Scalar], list[tuple[int, float]]]] = {}  # of a value, by flat name
         self._width = 0
         self._add(["student"], _named(list(space.students)), len(space.students))
         for dimensions in _axes(space).values():
@@ -42,27 +41,21 @@ class Encoding:
         Axes whose names begin as one of `without` are left out, and columns that are the same for all of these
         candidates, or repeat another column.
         """
-        asked = {name for name in self._columns if not (without and name.startswith(without))}
+        asked = {name: of for name, of in self._columns.items() if not (without and name.startswith(without))}
         found = [[0.0] * self._width for _ in candidates]
         for row, flat in zip(found, candidates, strict=True):
             for name, value in flat.items():
                 if name in asked:
-                    for column, number in self._of(name, value):
+                    for column, number in asked[name](value):
                         row[column] = number
         return _telling(np.array(found).reshape(len(found), self._width))
-
-    def _of(self, name: str, value: Scalar) -> list[tuple[int, float]]:
-        known = self._known[name]
-        if value not in known:
-            known[value] = self._columns[name](value)
-        return known[value]
 
     def _add(self, names: Sequence[str], numbers: Callable[[Scalar], list[float]], count: int) -> None:
         first = self._width
         self._width += count
-        for name in names:
-            self._known[name] = {}
-            self._columns[name] = lambda value: list(enumerate(numbers(value), first))
+        # few values come again and again; of those that do not, no more are kept than memory bears
+        found = lru_cache(maxsize=1024)(lambda value: list(enumerate(numbers(value), first)))
+        self._columns |= dict.fromkeys(names, found)
 
 
 def _axes(space: SearchSpace) -> dict[str, dict[str, Dimension]]:

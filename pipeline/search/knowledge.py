@@ -46,7 +46,7 @@ _WEIGHTS_ONLY = ("distill.", "prune.criterion", "prune.recovery_epochs", "quanti
 
 @dataclass(frozen=True)
 class Known:
-    """What a search knows: `records` is its own list, which grows; `figures` gives those of shapes measured before.
+    """What a search knows: `standing` is over its own records; `figures` gives those of shapes measured before.
 
     `lenders` gives, by what they were taught, the trained students that candidates may begin with now. `screen`
     measures an untrained candidate, and says whether its figures are known then. `listed` is all that can be tried,
@@ -54,7 +54,7 @@ class Known:
     """
 
     space: SearchSpace
-    records: Sequence[TrialRecord]
+    standing: Standing
     teacher: Figures
     chance: Figures
     figures: Callable[[Sequence[Candidate]], Sequence[Figures | None]]
@@ -68,7 +68,7 @@ class Known:
 
     @cached_property
     def whole(self) -> Sequence[Candidate] | None:
-        """All candidates, of a space small enough to list; None of another."""
+        """All that can be tried, where that can be listed."""
         return whole(self.space) if self.listed is None else self.listed
 
     def params_of(self, candidate: Candidate) -> Mapping[str, Scalar] | None:
@@ -82,20 +82,16 @@ class Known:
     def _params(self) -> dict[str, Mapping[str, Scalar] | None]:
         return {}
 
-    @cached_property
-    def standing(self) -> Standing:
-        return Standing(self.records)
-
 
 def propose(known: Known, config: SearchConfig) -> Candidate | None:
     """The candidate worth most per second, or None: too little is known, or all of the space was tried.
 
     It may be one that a trained student serves (`trials.harvest`). The same records and figures give the same one.
     """
-    records = [record for record in known.records if record.counts and record.final_of is None]
-    if not _enough(records, config):
+    records = [record for record in known.standing.records if record.counts and record.final_of is None]
+    if not enough(records, config):
         return None
-    best = known.standing.front(config.objectives)
+    best = known.standing.front()
     taught_by = _kept(best, records, config)
     parents = known.lenders()
     pool = _pool(known, best, parents.values(), config)
@@ -113,16 +109,11 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
     return chosen
 
 
-def enough(records: Sequence[TrialRecord], config: SearchConfig) -> bool:
-    """Whether there is enough to learn from."""
-    return _enough((record for record in records if record.counts and record.final_of is None), config)
-
-
-def _enough(records: Iterable[TrialRecord], config: SearchConfig) -> bool:
-    """Of records that count; it looks no further than it has to."""
+def enough(records: Iterable[TrialRecord], config: SearchConfig) -> bool:
+    """Whether there is enough to learn from; it looks no further than it has to."""
     needed, trained = config.sampler.startup_trials, FEWEST
     for record in records:
-        if _scored(record, config):
+        if record.counts and record.final_of is None and _scored(record, config):
             needed -= 1
             trained -= record.trained_by is None and record.candidate.student != IDENTITY
             if needed <= 0 and trained <= 0:
@@ -140,7 +131,7 @@ def _pool(
     tried = known.standing.tried()
     if known.whole is not None:
         return {candidate.key: candidate for candidate in known.whole if candidate.key not in tried}
-    chance = np.random.default_rng([config.seed, len(known.records)])
+    chance = np.random.default_rng([config.seed, len(known.standing.records)])
     starts = [params for record in best if (params := known.params_of(record.candidate)) is not None]
     drawn = candidates(known.space, tried, starts, chance)
     further = [Candidate.of(flat, 0) for parent in parents for flat in siblings(parent.candidate, known.space)]

@@ -144,7 +144,8 @@ class _Loop:
         """What a sampler may know beside the study, and find out."""
         teacher, chance = self.bench.teacher_metrics, self.bench.chance
         figures = partial(known_figures, bench=self.bench)
-        return Known(self.space, self.records, teacher, chance, figures, self.serving.lenders, self._screen)
+        serving = self.serving
+        return Known(self.space, serving.standing, teacher, chance, figures, serving.lenders, self._screen)
 
     def _screen(self, candidate: Candidate) -> bool:
         self.progress.step("measuring untrained, to choose")

@@ -96,7 +96,7 @@ class _Counted:
 class _Drawn:
     """A trial that draws evenly, and mostly keeps to the parameters of `start` where these say something.
 
-    `numbers` lie in [0, 1): from a list they cost a tenth of what single ones do, and thousands are asked for.
+    `numbers` lie in [0, 1); thousands are asked for, and drawn one by one they cost more than all else.
     """
 
     def __init__(self, numbers: Iterator[float], start: Mapping[str, Scalar]) -> None:

@@ -31,12 +31,12 @@ class Serving:
         """By what they were taught, the students that further candidates may begin with."""
         if not (most := self.config.trials.harvest):
             return {}
-        able = lenders(self.records, self._standing.front(self.config.objectives), most)
+        able = lenders(self.records, self.standing.front(), most)
         return {taught: parent for taught, parent in able.items() if serves(parent, self.workspace.folder)}
 
     @cached_property
-    def _standing(self) -> Standing:
-        return Standing(self.records)
+    def standing(self) -> Standing:
+        return Standing(self.records, self.config.objectives)
 
     def start_of(self, candidate: Candidate) -> Begun | None:
         """What is stored of the training that `candidate` asks for, where a trial has had it."""

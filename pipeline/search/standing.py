@@ -14,27 +14,25 @@ class Standing:
     A record may be replaced in it when another goes on with its candidate; neither of the two is on a front then.
     """
 
-    def __init__(self, records: Sequence[TrialRecord]) -> None:
-        self._records, self._seen = records, 0
+    def __init__(self, records: Sequence[TrialRecord], objectives: Sequence[str]) -> None:
+        self.records = records
+        self._objectives, self._seen = objectives, 0
         self._tried: set[str] = set()
         self._deciding: list[TrialRecord] = []
-        self._by: tuple[str, ...] = ()
 
-    def front(self, objectives: Sequence[str]) -> list[TrialRecord]:
+    def front(self) -> list[TrialRecord]:
         """Of the records that count and are no finals."""
-        self._look(tuple(objectives))
-        return front(self._deciding, objectives)
+        self._look()
+        return front(self._deciding, self._objectives)
 
     def tried(self) -> set[str]:
         """Keys of the candidates that have a record that counts."""
-        self._look(self._by)
+        self._look()
         return self._tried
 
-    def _look(self, objectives: tuple[str, ...]) -> None:
-        if objectives != self._by or len(self._records) < self._seen:
-            self._by, self._seen, self._tried, self._deciding = objectives, 0, set(), []
-        new = [record for record in self._records[self._seen :] if record.counts and record.final_of is None]
-        self._seen = len(self._records)
+    def _look(self) -> None:
+        new = [record for record in self.records[self._seen :] if record.counts and record.final_of is None]
+        self._seen = len(self.records)
         self._tried |= {record.candidate.key for record in new}
-        if new and objectives:
-            self._deciding = contenders([*self._deciding, *new], objectives)
+        if new:
+            self._deciding = contenders([*self._deciding, *new], self._objectives)

@@ -107,9 +107,7 @@ class Near:
         for length, x in product(LENGTHS, LINEAR):
             mixed = x * self.line + (1 - x) * self.wave[length]
             for noise in NOISE:
-                noisy = mixed.copy()
-                np.einsum("ii->i", noisy)[:] += noise
-                found[length, x, noise] = cholesky(noisy, lower=True, overwrite_a=True)
+                found[length, x, noise] = cholesky(mixed + noise * np.eye(len(mixed)), lower=True)
         return found
 
     def _likely(self, target: Array) -> Iterator[tuple[float, _Fit, Array, Array]]:

@@ -21,6 +21,7 @@ from pipeline.search import study as studies
 from pipeline.search.chooser import Goal, Pool, Seen, worth
 from pipeline.search.knowledge import Figures, Known, promise, propose
 from pipeline.search.pool import every
+from pipeline.search.standing import Standing
 from search_spaces import ImageInput, load
 from search_spaces.candidate import Candidate
 
@@ -99,7 +100,7 @@ def known(
 ) -> Known:
     parts = {
         "space": WHOLE,
-        "records": records,
+        "standing": Standing(records, config().objectives),
         "teacher": TEACHER,
         "chance": {"accuracy": 0.1},
         "figures": lambda candidates: [told(candidate) for candidate in candidates],
@@ -166,7 +167,7 @@ def test_without_an_objective_of_the_device_the_best_quality_is_looked_for() -> 
     qualities = config(objectives=["accuracy", "macro_f1"])
     records = some(4)
     for number in range(4, 12):
-        candidate = propose(known(records), qualities)
+        candidate = propose(known(records, standing=Standing(records, qualities.objectives)), qualities)
         assert candidate is not None
         records.append(record(number, candidate))
     reached, by_chance = (max(one.metrics["accuracy"] for one in group) for group in (records, some(30)))

@@ -74,6 +74,7 @@ def test_the_front_and_the_latest_lend() -> None:
     found = lending(records, 2)
     assert [parent.number for parent in found.values()] == [1, *range(4, LATEST + 4)]
     assert all(taught == training(parent.candidate) for taught, parent in found.items())
+    assert lending(records, 0) == {}
 
 
 def test_whom_enough_have_begun_with_serves_no_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -138,3 +139,18 @@ def test_a_word_that_the_space_does_not_hold_is_only_there(small: SearchSpace) -
     known = {"student": "convnet", "quantize.scheme": "none"}
     rows = Encoding(small).rows([known, {**known, "quantize.scheme": "fp16"}, {"student": "convnet"}])
     assert sorted(map(tuple, rows.T)) == [(1.0, 0.0, 0.0), (1.0, 1.0, 0.0)]
+
+
+def test_values_that_do_not_come_again_are_not_kept_for_ever() -> None:
+    encoding, chance = Encoding(space("default")), np.random.default_rng(0)
+
+    def read(count: int) -> int:
+        encoding.rows([{"student": "convnet", "distill.learning_rate": rate} for rate in chance.random(count).tolist()])
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        full = read(3000)
+        assert read(3000) < full + 50_000
+    finally:
+        tracemalloc.stop()

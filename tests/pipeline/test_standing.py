@@ -40,19 +40,19 @@ def counting(records: list[TrialRecord]) -> list[TrialRecord]:
 def test_as_a_list_grows_it_says_what_the_whole_list_does() -> None:
     for seed in range(5):
         growing: list[TrialRecord] = []
-        standing = Standing(growing)
+        three, two = Standing(growing, THREE), Standing(growing, TWO)
         for record in some(40, seed):
             growing.append(record)
-            assert standing.front(THREE) == front(counting(growing), THREE)
-            assert standing.tried() == {each.candidate.key for each in counting(growing)}
-        assert standing.front(TWO) == front(counting(growing), TWO)  # asked for by others, all are looked at anew
+            assert three.front() == front(counting(growing), THREE)
+            assert three.tried() == {each.candidate.key for each in counting(growing)}
+        assert two.front() == front(counting(growing), TWO)
 
 
 def test_a_stopped_record_that_was_gone_on_with_changes_nothing() -> None:
     records = [make_record(0), make_record(1, 0.99, 1.0, end="stopped", parameters={"convnet.width": 1})]
-    standing = Standing(records)
-    assert [record.number for record in standing.front(THREE)] == [0]
+    standing = Standing(records, THREE)
+    assert [record.number for record in standing.front()] == [0]
     records[1] = records[1].with_(continued_in=2)
     records.append(make_record(2, 0.99, 1.0).with_(candidate=records[1].candidate))
-    assert standing.front(THREE) == front(counting(records), THREE)
+    assert standing.front() == front(counting(records), THREE)
     assert standing.tried() == {record.candidate.key for record in counting(records)}
