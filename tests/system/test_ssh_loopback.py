@@ -39,7 +39,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def bench(tmp_path: Path) -> dict[str, Path]:
     return {
         "small": tiny_models.multiply(tmp_path / "small.onnx", width=64, layers=4),
-        # As wide as the other, so that both lie in the same caches: whatever else the host does there changes both alike.
+        # As wide as the other, so both lie in the same caches: what the host does there changes both alike.
         "big": tiny_models.multiply(tmp_path / "big.onnx", width=64, layers=12),
         "small_feeds": tiny_models.feeds(tmp_path / "small_feeds", rows=12, width=64),
         "big_feeds": tiny_models.feeds(tmp_path / "big_feeds", rows=12, width=64),
