@@ -14,8 +14,9 @@ They live in an environment of their own, from the repository's root (Python as 
 `make` keeps every file that the tools give, and the sentence where they give none. `--accuracy` answers the validation
 rows at batch 1, none padded, with the tokenizer's file and the plain runtime. `--latency` times each file in turn with
 the teacher's, by niwaki's own protocol in the tier `final` (or `--tier trial`), on the inputs that the search timed:
-on a machine that does nothing else. All three go on where they were stopped. The test split is not read. `score` alone
-prints the table.
+on a machine that does nothing else. With `--against "trial 0"` each is timed in turn with that file of ours instead, so
+that files of like speed are told apart also where the float32 teacher drifts from hour to hour. All three go on where
+they were stopped. The test split is not read. `score` alone prints the table.
 """
 
 from __future__ import annotations
@@ -42,9 +43,8 @@ def main(given: list[str] | None = None) -> None:
         return
     from peers_score import Scores
 
-    scores = Scores(
-        arguments.work, arguments.teacher, arguments.search, arguments.data, arguments.trials, arguments.feeds
-    )
+    paths = (arguments.work, arguments.teacher, arguments.search, arguments.data, arguments.trials, arguments.feeds)
+    scores = Scores(*paths, arguments.against)
     if arguments.accuracy:
         scores.answer(tuple(arguments.only or [""]))
     if arguments.latency:
@@ -130,6 +130,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     two.add_argument("--seconds", type=float, default=40.0, help="of one measurement, at most")
     two.add_argument("--trials", type=int, nargs="*", help="of ours; default: the front and the untrained teachers")
     two.add_argument("--feeds", type=Path, help="the search's timed inputs; default: found in mlruns/cache/feeds")
+    two.add_argument("--against", default="teacher", help="the file to time in turn with, such as 'trial 0'")
     two.add_argument("--out", type=Path, help="write the table there, too")
     return parser.parse_args(given)
 

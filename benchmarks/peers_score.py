@@ -58,12 +58,19 @@ class Scores:
         data: Path,
         trials: Sequence[int] | None = None,
         feeds: Path | None = None,
+        against: str = TEACHER,
     ) -> None:
         self.work, self.teacher, self.search, self.data, self._feeds = work, teacher, search, data, feeds
-        self.reference = search / "teacher" / "model.onnx"
+        self.against = against  # which file the others are timed in turn with, and are so many times as fast as
         self.made: dict[str, Any] = _read(work / "made.json")
-        self.files = [File(TEACHER, TEACHER, self.reference), *self._ours(trials), *self._theirs()]
-        for kind in ("answers", "latency", "refused", "feeds"):
+        first = File(TEACHER, TEACHER, search / "teacher" / "model.onnx")
+        self.files = [first, *self._ours(trials), *self._theirs()]
+        named = {file.name: file.path for file in self.files if file.side != "theirs"}
+        if against not in named:
+            raise SystemExit(f"--against takes one of {', '.join(named)}; {against} is not among the files")
+        self.reference = named[against]
+        self._shelf = "latency" if against == TEACHER else f"latency_against_{against.replace(' ', '_')}"
+        for kind in ("answers", self._shelf, "refused", "feeds"):
             (work / kind).mkdir(parents=True, exist_ok=True)
 
     def _theirs(self) -> Iterator[File]:
@@ -126,7 +133,7 @@ class Scores:
             except hardware_targets.TargetError as error:  # the same command tries again
                 print(f"{file.name} is not timed: {error}", flush=True)
                 continue
-            self._kept("latency", file, ".json").write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
+            self._kept(self._shelf, file, ".json").write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
             print(f"{file.name}: {1 / found.latency.ratio:.3g}x {'; '.join(found.warnings)}", flush=True)
 
     def _asked(self, only: tuple[str, ...]) -> list[File]:
@@ -161,6 +168,7 @@ class Scores:
         timed = [(file, told) for file in self.files if (told := self._latency(file))]
         return {
             "rows": len(self.labels),
+            "against": self.against,
             "teacher": [peers_table.plain(point, self.labels) for point in points[TEACHER]],
             "ours": [peers_table.plain(point, self.labels) for point in points["ours"]],
             "theirs": peers_table.rows(points["theirs"], points["ours"], self.labels),
@@ -180,7 +188,7 @@ class Scores:
         none = [f"- {name}: {why}" for kind in ("failed", "refused") for name, why in found[kind].items()]
         doubt = [f"Unreliable, to be timed again: {', '.join(found['unreliable'])}"] if found["unreliable"] else []
         tables = [*peers_table.lines(ours), "", *peers_table.lines(found["theirs"])]
-        return [*tables, "", told, *doubt, "", "No point:", *none]
+        return [f"Speed-ups are over: {self.against}", "", *tables, "", told, *doubt, "", "No point:", *none]
 
     def _point(self, file: File, side: str) -> peers_table.Point | None:
         kept = self._kept("answers", file, ".npy")
@@ -192,7 +200,7 @@ class Scores:
         return peers_table.Point(file.name, np.load(kept, allow_pickle=False), file.size_mb, ratio)
 
     def _latency(self, file: File) -> dict[str, Any] | None:
-        kept = self._kept("latency", file, ".json")
+        kept = self._kept(self._shelf, file, ".json")
         return _read(kept) if kept.exists() else None
 
     def _refused(self, file: File) -> Path:

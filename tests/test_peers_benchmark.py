@@ -151,14 +151,15 @@ class Device:
     """Measures what it is asked to, but for one file; notes what it was asked."""
 
     def __init__(self, away: Path | None = None) -> None:
-        self.away, self.asked = away, list[Path]()
+        self.away, self.asked, self.against = away, list[Path](), set[Path]()
 
     def inputs(self, _model: Path) -> tuple[hardware_targets.Input, ...]:
         return (hardware_targets.Input("input_ids", "int64", (1, None)),)
 
-    def measure(self, model: Path, feeds: Path, *_: Any, tier: str, **__: Any) -> Any:
+    def measure(self, model: Path, feeds: Path, reference: Path, *_: Any, tier: str, **__: Any) -> Any:
         assert tier == "final" and len(hardware_targets.load_feeds(feeds)) == 3
         self.asked.append(model)
+        self.against.add(reference)
         if model == self.away:
             raise hardware_targets.DeviceFailure("the device went away")
         told = {"ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.6, "unreliable": model.parent.name == "00005"}
@@ -181,6 +182,29 @@ def test_timing_goes_on_where_it_was_stopped(laid_out: dict[str, Path], monkeypa
     device.away, device.asked = None, []
     scores.time(1.0)
     assert sorted(path.parent.name for path in device.asked) == ["00005", "teacher"]  # unreliable, and not timed
+    assert device.against == {scores.files[0].path}
+
+
+def test_each_file_is_timed_in_turn_with_the_one_that_is_named(
+    laid_out: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [laid_out[key] for key in ("work", "teacher", "search", "data")]
+    cache = laid_out["search"].parent.parent / "cache" / "feeds"
+    scores = {name: peers_score.Scores(*folders, against=name) for name in ("teacher", "trial 4")}
+    ids = scores["teacher"].rows[0][0]["input_ids"]
+    hardware_targets.save_feeds(cache / "validation-16-3", [{"input_ids": ids}] * 3)
+    for file in scores["teacher"].files:
+        np.save(folders[0] / "answers" / f"{file.key}.npy", LABELS)
+    for name, own in scores.items():
+        device = Device()
+        monkeypatch.setattr(hardware_targets, "load", lambda *_, device=device, **__: device)
+        own.time(1.0)  # what was timed against another file says nothing here
+        assert len(device.asked) == 5
+        assert [path.parent.name for path in device.against] == [{"teacher": "teacher", "trial 4": "00004"}[name]]
+        assert own.report()["against"] == name
+        assert f"Speed-ups are over: {name}" in own.lines(own.report())
+    with pytest.raises(SystemExit, match="--against takes one of teacher, trial 4, trial 5; trial 7 is not"):
+        peers_score.Scores(*folders, against="trial 7")
 
 
 def test_a_search_that_is_not_there_is_a_sentence(laid_out: dict[str, Path]) -> None:
