@@ -21,6 +21,7 @@ from pipeline.config import SearchConfig
 from pipeline.cpu_time import cpu_seconds
 from pipeline.errors import Failed, Refused
 from pipeline.making import build, export_student, pruned
+from pipeline.memory import give_back
 from pipeline.phases import Phases
 from pipeline.record import read_json, write_json
 from pipeline.stages.distill import distill, recover
@@ -94,6 +95,7 @@ def train(bank: Bank, config: SearchConfig, most: int, say: Say, part: Part) -> 
         if member.number in part and not (bank.member(member.number) / "member.json").exists():
             found = trained(bank, member, bench)
             _finish(bank, member.number, found)
+            give_back()
             say(_line(bank.name, found, len(wanted)))
             yield member.number
 

@@ -18,6 +18,7 @@ from pipeline.errors import Failed, Refused, Stopped
 from pipeline.judging import judge
 from pipeline.lineage import Begun
 from pipeline.making import build, export_student, pruned, quantized, rounding
+from pipeline.memory import give_back
 from pipeline.phases import Phases
 from pipeline.record import UNPRUNED, TrialRecord
 from pipeline.rungs import Peers
@@ -89,6 +90,7 @@ def recorded(
         found.pop("measurement", None)  # it went while the file was scored: both are done anew
     except (Failed, TargetError) as error:
         end, reason = "failed", str(error)
+    give_back()
     return TrialRecord(
         number=number,
         candidate=candidate,
