@@ -102,7 +102,7 @@ def _unreliable(report: FrontReport) -> list[str]:
         return []
     few = f"{len(bad)} of {len(report.complete)} complete trials ({_others(bad)}) were timed while the machine was busy"
     if set(report.front_numbers) & set(bad):
-        return [f"No trial was timed on a quiet machine: all latencies here are unreliable ({few})."]
+        return [f"No trial on the front was timed on a quiet machine: its latencies are unreliable ({few})."]
     return [f"{few}; they are unreliable, and kept off the front."]
 
 

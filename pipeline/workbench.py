@@ -21,6 +21,7 @@ from pipeline.config import SearchConfig
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.figures import device_metrics
 from pipeline.importance import stored_importance
+from pipeline.memory import keep_few_kernels
 from pipeline.modelled import EnergyModel, energy_model, no_model, told
 from pipeline.quality import better_than_chance, quality_with_intervals
 from pipeline.record import read_json, write_json
@@ -224,6 +225,8 @@ def prepare(
     target = prepare_target(config)
     step("reading the data")
     task = prepare_task(config, workspace)
+    if not any(spec.dynamic for spec in task.io()):
+        keep_few_kernels()
     space, given = prepare_space(config, task)
     check_teacher(config, task, space)
     tell(task.notes, say)

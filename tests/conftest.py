@@ -26,6 +26,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_kernels() -> Iterator[None]:
+    """A search of images tells torch to keep few kernels; later tests, and what they start, are not told."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        if name.endswith("CACHE_CAPACITY"):
+            del os.environ[name]
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An initialised mlflow.db: making one takes seconds, copying it nothing."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import fakes
 import numpy as np
 import psutil
 import pytest
+import synthetic
 from small_bench import tight
 
-from pipeline import memory, trial
+from pipeline import memory, trial, workbench
 from pipeline.errors import Failed
+from pipeline.tasks import InputSpec
 from search_spaces.candidate import Candidate
 
 GLIBC = platform.libc_ver()[0] == "glibc"
@@ -45,6 +49,32 @@ def test_another_c_library_does_without(error: type[Exception], monkeypatch: pyt
 
     monkeypatch.setattr(ctypes, "CDLL", library)
     assert not memory.give_back()
+
+
+def test_few_kernels_are_kept_unless_the_user_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LRU_CACHE_CAPACITY", raising=False)
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
+    memory.keep_few_kernels()
+    assert int(os.environ["LRU_CACHE_CAPACITY"]) < 1024
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
+
+
+@pytest.mark.parametrize(("dynamic", "few"), [({}, True), ({1: "length"}, False)])
+def test_many_kernels_are_kept_where_rows_differ_in_shape(
+    dynamic: dict[int, str], few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[bool] = []
+
+    def no_further(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(workbench, "keep_few_kernels", lambda: called.append(True))
+    monkeypatch.setattr(workbench, "prepare_task", lambda *_: SimpleNamespace(io=lambda: (InputSpec("x", dynamic),)))
+    monkeypatch.setattr(workbench, "prepare_space", no_further)
+    config = synthetic.config(3)
+    with pytest.raises(InterruptedError):
+        workbench.prepare(config, synthetic.workspace(tmp_path, config))
+    assert bool(called) == few
 
 
 def test_a_trial_gives_back_however_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

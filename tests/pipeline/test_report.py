@@ -332,5 +332,7 @@ def test_unreliable_trials_are_told() -> None:
         "1 of 2 complete trials (2) were timed while the machine was busy; they are unreliable, and kept off the front."
     )
     assert busy in footnotes(make_report([good, bad]))
-    assert any(note.startswith("No trial was timed on a quiet machine") for note in footnotes(make_report([bad])))
+    assert any(
+        note.startswith("No trial on the front was timed on a quiet machine") for note in footnotes(make_report([bad]))
+    )
     assert not any("unreliable" in note for note in footnotes(make_report([good])))
