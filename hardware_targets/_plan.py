@@ -18,10 +18,11 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 Work = Sequence[tuple[int, int]]  # per row, how large the candidate's and the reference's input is
 
 PROTOCOL = 2  # one more where the figures of one file would differ from those of before
-SCREEN_S, TRIAL_S, FINAL_S = 3.0, 12.0, 40.0
+SCREEN_S, TRIAL_S, FINAL_S = 1.8, 12.0, 40.0
 PROCESSES = 8  # of a final: its interval comes from their scatter, and from fewer it would be far wider
 FIRST_LOOK = 4  # processes after which a final may end, if it is precise by then
 SEGMENTS = 8  # of a process, for its interval
+SCREENED = 0.02  # half-width of a screen's log ratio at which it ends: what it decides leaves a margin of 5 %
 MET = 1.06  # of the known undisturbed time: up to here a process has met it
 
 
@@ -55,7 +56,7 @@ def plan_for(tier: Tier, seconds: float, reference_ms: float | None = None) -> P
     """The plan of one measuring process; a final's time is shared out over its processes and ends after one of them."""
     plan = Plan(budget_s=seconds, reference_ms=reference_ms)
     if tier == "screen":
-        return replace(plan, patience=1.0, void_patience=1.0)
+        return replace(plan, patience=1.0, void_patience=1.0, warmup_cap_s=1.0, half_width=SCREENED)
     if tier == "final":
         return replace(plan, budget_s=seconds / PROCESSES, least_rounds=1, looks=(1.0,))
     return plan

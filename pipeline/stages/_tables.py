@@ -22,15 +22,16 @@ def tables(model: onnx.ModelProto) -> dict[str, TensorProto]:
     }  # fmt: skip
 
 
-def eight_bit_tables(path: Path) -> None:
+def eight_bit_tables(source: Path, target: Path) -> bool:
     """Store every table of a file in 8 bits, each row with a scale of its own, and turn rows back as they are read.
 
-    onnxruntime's own way has one scale for a whole table, so that its longest row decides the error of all.
+    Where there is none, nothing is written, and False returned. onnxruntime's own way has one scale for a whole table,
+    so that its longest row decides the error of all.
     """
-    model = onnx.load(path)
+    model = onnx.load(source)
     found = tables(model)
     if not found:
-        return
+        return False
     for name, tensor in found.items():
         values = numpy_helper.to_array(tensor)
         scale = np.maximum(np.abs(values).max(1, keepdims=True) / 127, 1e-12).astype(np.float32)
@@ -41,7 +42,8 @@ def eight_bit_tables(path: Path) -> None:
     nodes = [new for node in model.graph.node for new in (_read(node) if _reads(node, found) else [node])]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    onnx.save(model, path)
+    onnx.save(model, target)
+    return True
 
 
 def products(model: onnx.ModelProto) -> onnx.ModelProto:

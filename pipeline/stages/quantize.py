@@ -64,10 +64,8 @@ def quantize(artifact: OnnxArtifact, out: Path, scheme: str, *, per_channel: boo
         _check_share(artifact.path, scheme)
     with fresh(out) as beside:
         try:
-            with quiet(".*float32 number.*"):
-                makers[scheme](artifact.path, beside)
-                if scheme.endswith("int8"):
-                    eight_bit_tables(beside)
+            with quiet(".*float32 number.*"), _small_tables(artifact.path, scheme, beside) as source:
+                makers[scheme](source, beside)
         except Exception as error:  # the tools raise whatever they stumble on
             if isinstance(error, (Refused, Failed)):
                 raise
@@ -76,6 +74,19 @@ def quantize(artifact: OnnxArtifact, out: Path, scheme: str, *, per_channel: boo
                 f"{scheme} cannot be applied to this model: {cause}; leave it out of quantize.scheme"
             ) from error
     return replace(artifact, path=out, precision=scheme, sha256=sha256_of(out), size_bytes=out.stat().st_size)
+
+
+@contextlib.contextmanager
+def _small_tables(source: Path, scheme: str, target: Path) -> Iterator[Path]:
+    """The file with its tables in 8 bits already, where the scheme has them so.
+
+    First and not last: a table is most of a small student of texts, and the tools read and write it half a dozen times.
+    """
+    path = target.with_name(f"{target.name}.tables")
+    try:
+        yield path if scheme.endswith("int8") and eight_bit_tables(source, path) else source
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -129,7 +129,8 @@ def test_raw_blocks_come_back(tmp_path: Path) -> None:
 
 
 def test_what_the_tiers_may_take() -> None:
-    assert [budget_s(tier, 12.0) for tier in ("screen", "trial", "final")] == [3.0, 12.0, 40.0]  # type: ignore[arg-type]
+    assert [budget_s(tier, 12.0) for tier in ("screen", "trial", "final")] == [1.8, 12.0, 40.0]  # type: ignore[arg-type]
     assert budget_s("final", 1.5) == pytest.approx(5.0)
     assert plan_for("final", 40.0, None).budget_s * PROCESSES == 40.0
-    assert plan_for("screen", 3.0, 1.0).patience == 1.0
+    assert plan_for("screen", 1.8, 1.0).patience == 1.0
+    assert plan_for("screen", 1.8).half_width > plan_for("trial", 12.0).half_width == plan_for("final", 40.0).half_width
