@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -156,7 +157,7 @@ def pooled(records: Sequence[Record]) -> Record:
         reasons.update(record.reasons)
     return Record(
         tuple(_joined([record.sides[place] for record in able]) for place in range(len(able[0].sides))),
-        jitter_ms=able[0].jitter_ms,
+        jitter_ms=tuple(chain.from_iterable(record.jitter_ms for record in able)),
         calls=sum(record.calls for record in able),
         warmup_calls=able[0].warmup_calls,
         steady=all(record.steady for record in records),

@@ -48,7 +48,7 @@ class Plan:
     void_patience: float = 2.0  # budgets that it may take where rounds are void
     stretch_s: float = 0.9  # of rounds that are judged together: the kernel counts in hundredths of a second
     glance_s: float = 0.1  # between readings within a stretch, for what comes and goes; never while a block is timed
-    jitter_calls: int = 662
+    jitter_calls: int = 662  # for percentiles: as many as the 99th needs, in at most so many seconds
     jitter_s: float = 0.6
 
 
@@ -58,8 +58,8 @@ def plan_for(tier: Tier, seconds: float, reference_ms: float | None = None) -> P
     if tier == "screen":
         return replace(plan, patience=1.0, void_patience=1.0, warmup_cap_s=1.0, half_width=SCREENED)
     if tier == "final":
-        return replace(plan, budget_s=seconds / PROCESSES, least_rounds=1, looks=(1.0,))
-    return plan
+        plan = replace(plan, budget_s=seconds / PROCESSES, least_rounds=1, looks=(1.0,))
+    return replace(plan, jitter_s=max(plan.jitter_s, plan.budget_s / 4))
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ def violations(budget: Mapping[str, float], metrics: Mapping[str, float]) -> dic
 
 
 def unknown_quality(budget: Mapping[str, float], device: Mapping[str, float]) -> dict[str, float]:
-    """`violations` of what was not trained: a floor on quality is neither met nor missed, 0 teaches nothing."""
+    """`violations` of what was not trained: what has no figure yet is neither met nor missed, 0 teaches nothing."""
     found = violations(budget, device)
-    return {name: 0.0 if METRICS[name].quality else value for name, value in found.items()}
+    return {name: 0.0 if METRICS[name].quality or name not in device else value for name, value in found.items()}
 
 
 def fits(budget: Mapping[str, float], metrics: Mapping[str, float]) -> bool:

@@ -123,6 +123,7 @@ def test_raw_blocks_come_back(tmp_path: Path) -> None:
     assert latency(found) == latency(written)
     assert found.jitter_ms == written.jitter_ms and found.reasons == {"steal": 1}
     several = pooled([record(seed, twin=1.0) for seed in range(5)])
+    assert len(several.jitter_ms) == 5 * len(written.jitter_ms)  # percentiles are over the calls of all processes
     write_blocks(several, tmp_path / "blocks.npz")
     assert read_blocks(tmp_path / "blocks.npz").processes == (2, 2, 2, 2, 2)
     assert latency(read_blocks(tmp_path / "blocks.npz")) == latency(several)
@@ -133,4 +134,6 @@ def test_what_the_tiers_may_take() -> None:
     assert budget_s("final", 1.5) == pytest.approx(5.0)
     assert plan_for("final", 40.0, None).budget_s * PROCESSES == 40.0
     assert plan_for("screen", 1.8, 1.0).patience == 1.0
+    longest = [plan_for(tier, budget_s(tier, 12.0)).jitter_s for tier in ("screen", "trial", "final")]  # type: ignore[arg-type]
+    assert longest == [0.6, 3.0, 1.25]  # so that a trial of a 20 ms model has the 130 calls of a 95th percentile
     assert plan_for("screen", 1.8).half_width > plan_for("trial", 12.0).half_width == plan_for("final", 40.0).half_width

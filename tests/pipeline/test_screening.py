@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fakes import ScriptedTarget
 
-from hardware_targets import DeviceAway, Energy
+from hardware_targets import DeviceAway, Energy, Unmeasured
 from pipeline import screening
 from pipeline.config import TargetConfig, TrialsConfig
 from pipeline.errors import Failed, Refused
@@ -157,6 +157,26 @@ def test_over_budget_is_refused_with_its_figures_and_unknown_quality(bench: Any,
     assert caught.value.violations["latency_p50_ms"] == pytest.approx(1.0)
     assert caught.value.violations["accuracy"] == 0.0 and caught.value.metrics["accuracy"] == 0.1
     assert [verb for verb, _ in bench.target.calls] == ["measure"]
+
+
+def test_what_a_screen_has_no_figure_for_refuses_nobody(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads no counter, and of a slow model too few calls for a 99th percentile."""
+    usual = bench.target.measure
+
+    def short(*args: Any, **kwargs: Any) -> Any:
+        found = usual(*args, **kwargs)
+        return replace(found, energy=Unmeasured("not in a screen"), latency=replace(found.latency, p99_ms=None))
+
+    monkeypatch.setattr(bench.target, "measure", short)
+    bench.config.budget = {"energy_mj": 1.0, "latency_p99_ms": 1.0}
+    twin = screen(candidate(), bench, tmp_path)
+    assert twin is not None and not twin.metrics.keys() & bench.config.budget.keys()
+    bench.config.budget = {"energy_mj": 1.0, "latency_p50_ms": 2.0}
+    with pytest.raises(Refused, match="over budget before training: latency_p50_ms 4 ms") as caught:
+        screen(candidate(), bench, tmp_path)
+    assert caught.value.violations == {"energy_mj": 0.0, "latency_p50_ms": pytest.approx(1.0)}
 
 
 def test_what_may_be_within_its_budget_is_trained(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
