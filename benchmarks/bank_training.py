@@ -21,7 +21,7 @@ from pipeline.config import SearchConfig
 from pipeline.cpu_time import cpu_seconds
 from pipeline.errors import Failed, Refused
 from pipeline.making import build, export_student, pruned
-from pipeline.memory import give_back
+from pipeline.memory import give_back, keep_few_kernels
 from pipeline.phases import Phases
 from pipeline.record import read_json, write_json
 from pipeline.stages.distill import distill, recover
@@ -57,6 +57,7 @@ def untimed(config: SearchConfig, workspace: Workspace, say: Say, part: Part) ->
     """A workbench for training: as the product prepares it, but nothing is measured, so no device figure is in it."""
     workspace.make()
     task = workbench.prepare_task(config, workspace)
+    keep_few_kernels(one_shape=not any(spec.dynamic for spec in task.io()))
     space, given = workbench.prepare_space(config, task)
     teacher = workbench.prepare_teacher(config, workspace, task, say)
     path = workspace.folder / "untimed" / f"teacher{part.place}.onnx"

@@ -6,19 +6,22 @@ import ctypes
 import os
 from functools import cache
 
-# How many torch's oneDNN and its wrapper keep, by the variables that they read before the first kernel of a process
-# (1,024 of each unless told, a hundred kilobytes and more apiece).
-_FEW_KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256", "LRU_CACHE_CAPACITY": "64"}
+# How many kernels torch's oneDNN keeps, and how many descriptions of some its wrapper does beside, by the variables that
+# they read before the first of them (1,024 of each unless told, a hundred kilobytes and more apiece).
+_KERNELS, _FEW_KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", 256
+_DESCRIPTIONS, _FEW_DESCRIPTIONS = "LRU_CACHE_CAPACITY", 64
 
 
-def keep_few_kernels() -> None:
-    """Let torch keep the kernels of one training, not those of twenty students of other shapes; what is set stays set.
+def keep_few_kernels(*, one_shape: bool) -> None:
+    """Let torch keep the kernels of one training, not those of twenty students; what the user has set stays.
 
-    For rows of one shape only: the deepest convnets of the default space take 73 and 108 kernels (`ONEDNN_VERBOSE`). A
-    training on texts takes about a thousand, for its batches differ in length, and would compile them again and again.
+    Few descriptions cost nothing that could be measured. Few kernels are for rows of one shape only: the deepest
+    convnets of the default space take 73 and 108 (`ONEDNN_VERBOSE`). A training on texts takes about a thousand, for
+    its batches differ in length, and would compile them again and again.
     """
-    for name, most in _FEW_KERNELS.items():
-        os.environ.setdefault(name, most)
+    os.environ.setdefault(_DESCRIPTIONS, str(_FEW_DESCRIPTIONS))
+    if one_shape:
+        os.environ.setdefault(_KERNELS, str(_FEW_KERNELS))
 
 
 def give_back() -> bool:

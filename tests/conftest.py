@@ -28,7 +28,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def own_kernels() -> Iterator[None]:
-    """A search of images tells torch to keep few kernels; later tests, and what they start, are not told."""
+    """A search tells torch to keep few kernels; later tests, and what they start, are not told."""
     before = dict(os.environ)
     yield
     for name in os.environ.keys() - before.keys():

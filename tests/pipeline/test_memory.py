@@ -51,30 +51,30 @@ def test_another_c_library_does_without(error: type[Exception], monkeypatch: pyt
     assert not memory.give_back()
 
 
-def test_few_kernels_are_kept_unless_the_user_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LRU_CACHE_CAPACITY", raising=False)
-    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
-    memory.keep_few_kernels()
-    assert int(os.environ["LRU_CACHE_CAPACITY"]) < 1024
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
-
-
-@pytest.mark.parametrize(("dynamic", "few"), [({}, True), ({1: "length"}, False)])
+@pytest.mark.parametrize("dynamic", [{}, {1: "length"}])
 def test_many_kernels_are_kept_where_rows_differ_in_shape(
-    dynamic: dict[int, str], few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dynamic: dict[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called: list[bool] = []
-
     def no_further(*_: object) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(workbench, "keep_few_kernels", lambda: called.append(True))
+    monkeypatch.delenv("LRU_CACHE_CAPACITY", raising=False)
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
     monkeypatch.setattr(workbench, "prepare_task", lambda *_: SimpleNamespace(io=lambda: (InputSpec("x", dynamic),)))
     monkeypatch.setattr(workbench, "prepare_space", no_further)
     config = synthetic.config(3)
     with pytest.raises(InterruptedError):
         workbench.prepare(config, synthetic.workspace(tmp_path, config))
-    assert bool(called) == few
+    assert int(os.environ["LRU_CACHE_CAPACITY"]) < 1024
+    assert ("ONEDNN_PRIMITIVE_CACHE_CAPACITY" in os.environ) == (not dynamic)
+
+
+def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "9")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
+    memory.keep_few_kernels(one_shape=True)
+    assert os.environ["LRU_CACHE_CAPACITY"] == "9"
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
 
 
 def test_a_trial_gives_back_however_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
