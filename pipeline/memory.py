@@ -6,8 +6,8 @@ import ctypes
 import os
 from functools import cache
 
-# How many kernels torch's oneDNN keeps, and how many descriptions of some its wrapper does beside, by the variables that
-# they read before the first of them (1,024 of each unless told, a hundred kilobytes and more apiece).
+# How many kernels torch's oneDNN keeps, and how many descriptions of some its wrapper keeps beside, by the variables
+# that they read before the first of them (1,024 of each unless told, a hundred kilobytes and more apiece).
 _KERNELS, _FEW_KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", 256
 _DESCRIPTIONS, _FEW_DESCRIPTIONS = "LRU_CACHE_CAPACITY", 64
 
