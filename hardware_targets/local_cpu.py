@@ -149,7 +149,8 @@ class Target:
         memory, warning = _over_null(found["peak_bytes"], null)
         doubtful = doubts(timed, conditions, baseline.fastest_ms().get(inputs))
         warnings = (*doubtful, *said, *([warning] if warning else []), *found["notes"])
-        return Measurement(timed, self._energy(found, timed, conditions), memory, conditions, warnings)
+        energy = self._energy(found, timed, conditions, tier)
+        return Measurement(timed, energy, memory, conditions, warnings)
 
     def _against_itself(self, job: Mapping[str, Any]) -> tuple[Latency, int]:
         """The reference against itself, as a trial, and the number of inputs."""
@@ -194,13 +195,17 @@ class Target:
         job = {"counter": meter.name, "counter_options": self._meter_options, "qualified": self._qualified}
         return job, 2 * EnergyPlan().seconds(meter, qualified=self._qualified is not None)
 
-    def _energy(self, found: Mapping[str, Any], latency: Latency, conditions: Conditions) -> Energy | Unmeasured:
+    def _energy(
+        self, found: Mapping[str, Any], latency: Latency, conditions: Conditions, tier: Tier
+    ) -> Energy | Unmeasured:
         if "energy" in found:
             told = found["energy"]
             return Unmeasured(told["unmeasured"]) if "unmeasured" in told else Energy.from_json(told)
         meter = self._chosen_meter()
         if reason := meter.unavailable():
             return Unmeasured(reason)
+        if is_counter(meter) and tier == "screen":
+            return Unmeasured("a screen reads no counter, which takes longer than all of it")
         if is_counter(meter):
             return Unmeasured(f"the meter {meter.name} came only after the models had run; measure again")
         return cast(EnergyMeter, meter).energy(latency, conditions)

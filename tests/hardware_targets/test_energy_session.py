@@ -47,7 +47,8 @@ model, feeds = Path(sys.argv[1]), Path(sys.argv[2])
 first = target.measure(model, feeds, model, feeds, seed=0).to_json()["energy"]
 qualified = target._qualified
 second = target.measure(model, feeds, model, feeds, seed=0).to_json()["energy"]
-print(json.dumps([hardware_targets.__file__, qualified, target._qualified, first, second]))
+screen = target.measure(model, feeds, model, feeds, seed=0, tier="screen").to_json()["energy"]
+print(json.dumps([hardware_targets.__file__, qualified, target._qualified, first, second, screen]))
 """
 
 
@@ -74,7 +75,8 @@ def test_a_counter_is_read_while_the_models_run(package: Path) -> None:
         text=True,
         check=True,
     )
-    place, qualified, kept, first, second = json.loads(done.stdout)
+    place, qualified, kept, first, second, screen = json.loads(done.stdout)
+    assert "a screen reads no counter" in screen["unmeasured"]
     assert kept == qualified  # a counter is tried once, and its idle baseline taken once
     assert Path(place).is_relative_to(package)
     assert qualified["load_w"] > 2 * qualified["idle_w"] > 5
@@ -173,7 +175,7 @@ def test_a_pinned_meter_is_the_only_one() -> None:
     with pytest.raises(TargetError, match="no meter; name it"):
         Target(meter_options={"gpu": 1})
     target = Target(meter="wall_meter", meter_options={"config": "nowhere.yaml"})
-    found = target._energy({}, fakes.latency(), fakes.conditions())
+    found = target._energy({}, fakes.latency(), fakes.conditions(), "trial")
     assert isinstance(found, Unmeasured) and "nowhere.yaml cannot be read" in found.reason
     assert target._counting() == ({}, 0.0)
 
