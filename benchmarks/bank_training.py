@@ -57,7 +57,7 @@ def untimed(config: SearchConfig, workspace: Workspace, say: Say, part: Part) ->
     """A workbench for training: as the product prepares it, but nothing is measured, so no device figure is in it."""
     workspace.make()
     task = workbench.prepare_task(config, workspace)
-    keep_few_kernels(one_shape=not any(spec.dynamic for spec in task.io()))
+    keep_few_kernels(task.io())
     space, given = workbench.prepare_space(config, task)
     teacher = workbench.prepare_teacher(config, workspace, task, say)
     path = workspace.folder / "untimed" / f"teacher{part.place}.onnx"

@@ -23,14 +23,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import optuna
+import numpy as np
 
 from pipeline import workbench
 from pipeline.config import SearchConfig
 from pipeline.config_file import load_config
+from pipeline.screening import device_key
+from pipeline.search.pool import candidates
 from pipeline.trial import run_trial
 from pipeline.workspace import Workspace
-from search_spaces import IDENTITY
 from search_spaces.candidate import Candidate
 
 FIRST_S, AGAIN_S = 5.0, 0.2
@@ -46,9 +47,8 @@ def main(given: list[str] | None = None) -> None:
     arguments = parser.parse_args(given)
     config = load_config(arguments.file).model_copy(update={"budget": OUT_OF_REACH})
     with borrowed(arguments.root) as root:
-        seconds = refused(config, Workspace(root, config.name), arguments.candidates)
-    found = {"file": arguments.file, "candidates": arguments.candidates}
-    found |= {f"{name}_s": figures(taken) for name, taken in seconds.items()}
+        found = refused(config, Workspace(root, config.name), arguments.candidates)
+    found = {"file": arguments.file, **found}
     if arguments.out:
         arguments.out.write_text(json.dumps(found) + "\n", encoding="utf-8")
     print(json.dumps(found))
@@ -68,12 +68,16 @@ def borrowed(root: Path) -> Iterator[Path]:
         yield new
 
 
-def refused(config: SearchConfig, workspace: Workspace, count: int) -> dict[str, list[float]]:
-    """Seconds of each candidate, measured and read. Errors: SystemExit where one was not refused before training."""
+def refused(config: SearchConfig, workspace: Workspace, count: int) -> dict[str, Any]:
+    """Seconds of candidates, measured and read, and how fast the teacher was: it tells a busy hour from a quiet one.
+
+    Errors: SystemExit where one was not refused before training.
+    """
     workspace.make()
     bench = workbench.prepare(config, workspace, lambda line: print(line, file=sys.stderr, flush=True))
     seconds: dict[str, list[float]] = {"first": [], "again": []}
-    for number, candidate in enumerate(drawn(bench, count, config.seed)):
+    wanted = drawn(bench, count, config.seed)
+    for number, candidate in enumerate(wanted):
         for turn, (name, taken) in enumerate(seconds.items()):
             begin = time.perf_counter()
             record = run_trial(2 * number + turn, candidate, bench)
@@ -81,21 +85,16 @@ def refused(config: SearchConfig, workspace: Workspace, count: int) -> dict[str,
             if record.end != "refused" or record.curve or "distill" in record.seconds:
                 raise SystemExit(f"{candidate.flat()} was {record.end}, {record.reason}; it should have been refused")
             print(f"{name} {taken[-1]:.2f} s, {record.reason}", file=sys.stderr, flush=True)
-    return seconds
+    told = {"candidates": len(wanted), "teacher_ms": round(bench.teacher_latency_ms, 2)}
+    return told | {f"{name}_s": figures(taken) for name, taken in seconds.items()}
 
 
 def drawn(bench: Any, count: int, seed: int) -> list[Candidate]:
-    """Random candidates, no two of one shape, scheme and pruning, where the space has so many."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+    """Random candidates, no two of which the device would feel alike; fewer where the space has no more."""
     found: dict[str, Candidate] = {}
-    for _ in range(100 * count):
-        candidate = bench.space.sample(study.ask(), seed)
-        if candidate.student != IDENTITY:
-            told = {name: value for name, value in candidate.flat().items() if not name.startswith("distill.")}
-            found.setdefault(json.dumps(told, sort_keys=True), candidate)
-        if len(found) == count:
-            break
-    return list(found.values())
+    for candidate in candidates(bench.space.trained(), (), (), np.random.default_rng(seed)):
+        found.setdefault(device_key(candidate, bench), candidate)
+    return list(found.values())[:count]
 
 
 def figures(seconds: list[float]) -> dict[str, float]:

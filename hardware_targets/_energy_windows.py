@@ -72,11 +72,6 @@ class EnergyResult:
         )
 
 
-# Load must raise the power by this share of the idle one at least. Between reading a counter and the clock a process
-# may lose the processor: in short windows a counter of constant power showed 0.1 % more under load.
-_RESPONSE = 5e-3
-
-
 def qualify(
     load: Run,
     inputs: int,
@@ -100,7 +95,7 @@ def qualify(
         return Unmeasured(f"the meter {counter.name} failed while it was tried: {fault}")
     spread = math.sqrt((np.var(idle, ddof=1) + np.var(busy, ddof=1)) / 2) if len(idle) > 1 else 0.0
     low, high = float(np.mean(idle)), float(np.mean(busy))
-    if high - low <= max(plan.apart * spread, _RESPONSE * low, 1e-6):
+    if high - low <= max(plan.apart * spread, plan.response * low, 1e-6):
         return Unmeasured(
             f"the meter {counter.name} does not respond to this device: {low:.3g} W idle, {high:.3g} W under full "
             "load; choose the meter of the device that runs the model"

@@ -205,7 +205,7 @@ class Target:
         if reason := meter.unavailable():
             return Unmeasured(reason)
         if is_counter(meter) and tier == "screen":
-            return Unmeasured("a screen reads no counter, which takes longer than all of it")
+            return Unmeasured("a screen reads no counter of energy, which would take longer than the screen")
         if is_counter(meter):
             return Unmeasured(f"the meter {meter.name} came only after the models had run; measure again")
         return cast(EnergyMeter, meter).energy(latency, conditions)

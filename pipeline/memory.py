@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.tasks import InputSpec
 
 # How many kernels torch's oneDNN keeps, and how many descriptions of some its wrapper keeps beside, by the variables
 # that they read before the first of them (1,024 of each unless told, a hundred kilobytes and more apiece).
@@ -12,15 +17,15 @@ _KERNELS, _FEW_KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", 256
 _DESCRIPTIONS, _FEW_DESCRIPTIONS = "LRU_CACHE_CAPACITY", 64
 
 
-def keep_few_kernels(*, one_shape: bool) -> None:
-    """Let torch keep the kernels of one training, not those of twenty students; what the user has set stays.
+def keep_few_kernels(inputs: Iterable[InputSpec]) -> None:
+    """Let torch keep the kernels of one training on these inputs, not of twenty students; what the user has set stays.
 
     Few descriptions cost nothing that could be measured. Few kernels are for rows of one shape only: the deepest
     convnets of the default space take 73 and 108 (`ONEDNN_VERBOSE`). A training on texts takes about a thousand, for
     its batches differ in length, and would compile them again and again.
     """
     os.environ.setdefault(_DESCRIPTIONS, str(_FEW_DESCRIPTIONS))
-    if one_shape:
+    if not any(spec.dynamic for spec in inputs):
         os.environ.setdefault(_KERNELS, str(_FEW_KERNELS))
 
 

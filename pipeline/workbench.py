@@ -225,7 +225,7 @@ def prepare(
     target = prepare_target(config)
     step("reading the data")
     task = prepare_task(config, workspace)
-    keep_few_kernels(one_shape=not any(spec.dynamic for spec in task.io()))
+    keep_few_kernels(task.io())
     space, given = prepare_space(config, task)
     check_teacher(config, task, space)
     tell(task.notes, say)

@@ -72,7 +72,7 @@ def test_many_kernels_are_kept_where_rows_differ_in_shape(
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "9")
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
-    memory.keep_few_kernels(one_shape=True)
+    memory.keep_few_kernels([InputSpec("x")])
     assert os.environ["LRU_CACHE_CAPACITY"] == "9"
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
 
