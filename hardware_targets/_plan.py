@@ -56,7 +56,7 @@ def plan_for(tier: Tier, seconds: float, reference_ms: float | None = None) -> P
     """The plan of one measuring process; a final's time is shared out over its processes and ends after one of them."""
     plan = Plan(budget_s=seconds, reference_ms=reference_ms)
     if tier == "screen":
-        return replace(plan, patience=1.0, void_patience=1.0, warmup_cap_s=1.0, half_width=SCREENED)
+        return replace(plan, patience=1.0, void_patience=1.0, warmup_cap_s=1.0, half_width=SCREENED, jitter_s=0.3)
     if tier == "final":
         plan = replace(plan, budget_s=seconds / PROCESSES, least_rounds=1, looks=(1.0,))
     return replace(plan, jitter_s=max(plan.jitter_s, plan.budget_s / 4))

@@ -71,6 +71,7 @@ _TABLE = (
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 QUALITY = tuple(metric.name for metric in _TABLE if metric.quality)
+PERCENTILES = ("latency_p90_ms", "latency_p95_ms", "latency_p99_ms")  # of single calls: never below their median
 DEVICE = tuple(metric.name for metric in _TABLE if not metric.quality)
 
 

@@ -22,7 +22,7 @@ from pipeline.dominated import DOMINATED, at_best, dominated, sentence
 from pipeline.errors import Failed, Refused
 from pipeline.judging import device_figures, device_metrics
 from pipeline.making import build, export_student, pruned, quantized, rounding
-from pipeline.metrics import text
+from pipeline.metrics import PERCENTILES, text
 from pipeline.modelled import told
 from pipeline.record import TrialRecord, read_json, write_json
 from pipeline.rungs import Peers
@@ -96,15 +96,20 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
         return None
     measurement, shipped = untrained_figures(candidate, bench, folder)
     twin = Twin(device_metrics(measurement, shipped, bench), measurement.to_json())
-    hoped = {name: at_best(name, value, noise(twin)) for name, value in twin.metrics.items()}
-    # a screen reads no counter, and has too few calls for some percentiles: what it does not know, it does not judge
-    limits = {name: limit for name, limit in limits.items() if name in twin.metrics}
+    # A screen reads no counter, and has too few calls for some percentiles. These are the median at least; what else it
+    # does not know, it does not judge.
+    median = twin.metrics["latency_p50_ms"]
+    figures = {**{name: median for name in PERCENTILES if name in limits}, **twin.metrics}
+    limits = {name: limit for name, limit in limits.items() if name in figures}
+    hoped = {name: at_best(name, value, noise(twin)) for name, value in figures.items()}
     hopeless = {name for name, value in budget.violations(limits, hoped).items() if value > 0}
-    found = budget.violations(limits, twin.metrics)
+    found = budget.violations(limits, figures)
     over = {name: value for name, value in found.items() if name in hopeless and value > MARGIN}
     if over:
-        why = f"over budget before training: {budget.sentence(bench.config.budget, twin.metrics, over)}"
-        raise _refused(why, bench, twin)
+        unknown = [name for name in over if name not in twin.metrics]
+        told = [f"of {name} only the median is known, and it cannot be less" for name in unknown]
+        why = f"over budget before training: {budget.sentence(limits, figures, over)}"
+        raise _refused("; ".join([why, *told]), bench, twin, over)
     return twin
 
 

@@ -135,5 +135,5 @@ def test_what_the_tiers_may_take() -> None:
     assert plan_for("final", 40.0, None).budget_s * PROCESSES == 40.0
     assert plan_for("screen", 1.8, 1.0).patience == 1.0
     longest = [plan_for(tier, budget_s(tier, 12.0)).jitter_s for tier in ("screen", "trial", "final")]  # type: ignore[arg-type]
-    assert longest == [0.6, 3.0, 1.25]  # so that a trial of a 20 ms model has the 130 calls of a 95th percentile
+    assert longest == [0.3, 3.0, 1.25]  # so that a trial of a 20 ms model has the 130 calls of a 95th percentile
     assert plan_for("screen", 1.8).half_width > plan_for("trial", 12.0).half_width == plan_for("final", 40.0).half_width

@@ -159,24 +159,44 @@ def test_over_budget_is_refused_with_its_figures_and_unknown_quality(bench: Any,
     assert [verb for verb, _ in bench.target.calls] == ["measure"]
 
 
-def test_what_a_screen_has_no_figure_for_refuses_nobody(
-    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It reads no counter, and of a slow model too few calls for a 99th percentile."""
+def _unmeasured(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A screen that reads no counter and has too few calls for a percentile."""
     usual = bench.target.measure
 
     def short(*args: Any, **kwargs: Any) -> Any:
         found = usual(*args, **kwargs)
-        return replace(found, energy=Unmeasured("not in a screen"), latency=replace(found.latency, p99_ms=None))
+        latency = replace(found.latency, p90_ms=None, p95_ms=None, p99_ms=None)
+        return replace(found, energy=Unmeasured("not in a screen"), latency=latency)
 
     monkeypatch.setattr(bench.target, "measure", short)
-    bench.config.budget = {"energy_mj": 1.0, "latency_p99_ms": 1.0}
+
+
+def test_what_a_screen_has_no_figure_for_refuses_nobody(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _unmeasured(bench, monkeypatch)
+    bench.config.budget = {"energy_mj": 1.0, "latency_p99_ms": 4.0}
     twin = screen(candidate(), bench, tmp_path)
     assert twin is not None and not twin.metrics.keys() & bench.config.budget.keys()
     bench.config.budget = {"energy_mj": 1.0, "latency_p50_ms": 2.0}
     with pytest.raises(Refused, match="over budget before training: latency_p50_ms 4 ms") as caught:
         screen(candidate(), bench, tmp_path)
     assert caught.value.violations == {"energy_mj": 0.0, "latency_p50_ms": pytest.approx(1.0)}
+
+
+@pytest.mark.parametrize("name", ["latency_p90_ms", "latency_p95_ms", "latency_p99_ms"])
+def test_a_percentile_that_is_not_known_is_the_median_at_least(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Slow models are those with too few calls for a percentile, and those that a budget on one is against."""
+    _unmeasured(bench, monkeypatch)
+    bench.config.budget = {name: 2.0}
+    with pytest.raises(Refused) as caught:
+        screen(candidate(), bench, tmp_path)
+    figure = f"over budget before training: {name} 4 ms (100 % over 2)"
+    assert str(caught.value) == f"{figure}; of {name} only the median is known, and it cannot be less"
+    assert caught.value.violations == {name: pytest.approx(1.0)}
+    assert name not in caught.value.metrics
 
 
 def test_what_may_be_within_its_budget_is_trained(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
