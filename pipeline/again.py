@@ -29,7 +29,8 @@ def rerun(
     count = 1 + sum(1 for _ in folder.glob("rerun-*"))
     aside = Workspace(workspace.root, f"{workspace.name}/trials/{record.number:05d}/rerun-{count}")
     start = ancestor.again(record, workspace.folder, say)
-    new = run_trial(record.number, candidate, replace(bench, workspace=aside), say, ancestor=start)
+    beside = replace(bench, workspace=aside, in_full=record.final_of is not None)
+    new = run_trial(record.number, candidate, beside, say, ancestor=start)
     new = new.with_(test_seen=workspace.test_file.exists())
     made = aside.trial(record.number)
     final = folder / f"rerun-{count}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +65,20 @@ def mapped(path: Path) -> np.ndarray:
     """The array of a .npy file, mapped copy-on-write: torch wants memory it may write to; the file stays as it is."""
     array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
     return array
+
+
+def save_tensors(tensors: Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write torch tensors as safetensors. Errors: OSError, whose number safetensors gives in its text only."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata=dict(metadata) if metadata else None)
+    except SafetensorError as error:
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
 
 
 def _remove(path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.arrays import fresh
+from pipeline.arrays import fresh, save_tensors
 from search_spaces.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -41,11 +41,9 @@ class Checkpoints:
 
     def save(self, candidate: Candidate, state: TrainingState, curve: Sequence[Mapping[str, float]]) -> None:
         """Put this in the place of what was there: written, flushed, renamed, so that a crash leaves one of the two."""
-        from safetensors.torch import save_file
-
         told = {"epoch": state.epoch, "seed": candidate.seed, "curve": [dict(row) for row in curve]}
         with fresh(self._path(candidate.key)) as beside:
-            save_file(dict(state.tensors), beside, metadata={"training": json.dumps(told)})
+            save_tensors(state.tensors, beside, {"training": json.dumps(told)})
             _flush(beside)
         _flush(self.folder)
 

@@ -100,7 +100,10 @@ def holds(larger: Candidate, smaller: Candidate, nested: Sequence[str]) -> bool:
         and contains(larger.section(larger.student), smaller.section(smaller.student), nested)
         and _number(larger.section("distill"), "epochs") >= _number(smaller.section("distill"), "epochs")
         and _pruned_no_further(larger.section("prune"), smaller.section("prune"))
-        and larger.section("quantize").get("scheme") in ("none", smaller.section("quantize").get("scheme"))
+        and (
+            larger.section("quantize").get("scheme") == "none"
+            or larger.section("quantize") == smaller.section("quantize")
+        )
     )
 
 

@@ -27,12 +27,18 @@ BLOCKS = "blocks.npz"
 
 
 def judge(
-    shipped: OnnxArtifact, bench: Workbench, folder: Path, clock: Phases, step: Step, found: dict[str, Any]
+    shipped: OnnxArtifact,
+    bench: Workbench,
+    folder: Path,
+    clock: Phases,
+    step: Step,
+    found: dict[str, Any],
+    tier: Tier = "trial",
 ) -> None:
     """Measure and score the file that would ship. Errors: Failed, TargetError."""
     with clock("measure"):
         step("measuring")
-        measurement = device_figures(shipped, bench, "final" if bench.in_full else "trial", folder / BLOCKS)
+        measurement = device_figures(shipped, bench, tier, folder / BLOCKS)
     found["measurement"] = measurement.to_json()
     with clock("score"):
         step("scoring")

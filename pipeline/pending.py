@@ -115,7 +115,7 @@ def measured(record: TrialRecord, bench: Workbench, step: Callable[[str], None])
     shipped = OnnxArtifact.from_json(record.artifact or {}, folder / "model.onnx")
     found: dict[str, Any] = {"notes": (*record.notes, f"trained by {record.ended}, measured later: {record.reason}")}
     try:
-        judge(shipped, bench, folder, clock, step, found)
+        judge(shipped, bench, folder, clock, step, found, "trial" if record.final_of is None else "final")
         end, reason = "complete", None
     except DeviceAway:
         raise

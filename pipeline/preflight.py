@@ -79,6 +79,16 @@ def same_search(config: SearchConfig, workspace: Workspace) -> None:
         )
 
 
+def same_space(space: Mapping[str, Any], workspace: Workspace) -> None:
+    """A search goes on in its own space, whatever its file says by now. Errors: ConfigError."""
+    before = (workspace.state() or {}).get("space")
+    if changed := [] if before is None else list(differences(before, space)):
+        raise ConfigError(
+            f"search {workspace.name!r} was begun in another space: {'; '.join(changed)}. "
+            "Put these back to go on with it, or give a new `name:` to start another"
+        )
+
+
 def _as_now(stored: Mapping[str, Any]) -> Mapping[str, Any]:
     """A stored configuration with the keys that have come since, at their defaults."""
     try:

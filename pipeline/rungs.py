@@ -15,7 +15,7 @@ A stopped student is not judged for good: whenever others have come to its rung,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,6 @@ class Standing:
     accuracy: float
     epochs: int  # that its training takes in all
     answers: int  # of the epochs until the rung, those in which it learned the teacher's answers
-    fits: bool  # its device figures keep within the budget
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,7 @@ def standing(record: TrialRecord, rung: int, terms: Terms) -> Standing | None:
     # After `niwaki rescore` the old figure of energy is gone from `screened`, and the new one stands in `metrics`.
     device = {name: value for name, value in {**record.metrics, **record.screened}.items() if not METRICS[name].quality}
     qualities = {name: accuracy for name in terms.objectives if METRICS[name].quality}
-    limits = {name: limit for name, limit in terms.budget.items() if not METRICS[name].quality}
-    point = record.with_(metrics={**device, **qualities})
-    return Standing(point, accuracy, epochs, rung - first, budget.fits(limits, device))
+    return Standing(record.with_(metrics={**device, **qualities}), accuracy, epochs, rung - first)
 
 
 def inside_first(candidate: Candidate) -> int:
@@ -154,11 +151,28 @@ def expendable(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def _beats(standings: Sequence[Standing], terms: Terms) -> NDArray[np.bool_]:
     """bool [n, n]: the row beats the column."""
-    better = domination([each.point for each in standings], terms.objectives)
+    known = _known(standings)
+    objectives = _compared(terms, known)
+    if not objectives:
+        return np.zeros((len(standings), len(standings)), dtype=bool)
+    limits = {name: limit for name, limit in terms.budget.items() if name in known and not METRICS[name].quality}
+    better = domination([each.point for each in standings], objectives)
     epochs, answers = (np.array([getattr(each, name) for each in standings]) for name in ("epochs", "answers"))
-    fits = np.array([each.fits for each in standings], dtype=bool)
+    fits = np.array([budget.fits(limits, each.point.metrics) for each in standings], dtype=bool)
     fair = (epochs[:, None] >= epochs[None, :]) & (answers[:, None] <= answers[None, :])
     return np.asarray(better & fair & (fits[:, None] | ~fits[None, :]), dtype=bool)
+
+
+def _known(standings: Sequence[Standing]) -> set[str]:
+    """The figures that all have. A trained student has some that its own untrained twin, and others', had not."""
+    return set.intersection(*(set(each.point.metrics) for each in standings)) if standings else set()
+
+
+def _compared(terms: Terms, known: Collection[str]) -> tuple[str, ...]:
+    """The objectives that are known of all; none where no figure of the device is: accuracy alone would favour size."""
+    found = tuple(name for name in terms.objectives if name in known)
+    asked = any(not METRICS[name].quality for name in terms.objectives)
+    return found if not asked or any(not METRICS[name].quality for name in found) else ()
 
 
 def _best(layer: list[int], standings: Sequence[Standing], terms: Terms, room: int) -> list[int]:
@@ -169,6 +183,6 @@ def _best(layer: list[int], standings: Sequence[Standing], terms: Terms, room: i
     if len(layer) <= room:
         return layer
     points = [standings[place].point for place in layer]
-    volumes = contributions(points, terms.objectives, terms.teacher, terms.chance)
+    volumes = contributions(points, _compared(terms, _known(standings)), terms.teacher, terms.chance)
     ranked = sorted(range(len(layer)), key=lambda place: (-volumes[place], points[place].number))
     return [layer[place] for place in ranked[:room]]

@@ -47,6 +47,11 @@ class Twin:
     metrics: Mapping[str, float]
     measurement: Mapping[str, Any]
 
+    @property
+    def unreliable(self) -> bool:
+        """Timed on a disturbed machine: nobody is refused, stopped or compared by that."""
+        return bool(self.measurement["latency"].get("unreliable", False))
+
 
 def screened(
     candidate: Candidate,
@@ -63,6 +68,9 @@ def screened(
         twin = screen(candidate, bench, folder, always=peers is not None and compares(bench.config.trials))
     except DeviceAway as error:
         found["notes"] = (f"not screened before training: {error}",)
+        return None
+    if twin is not None and twin.unreliable:
+        found["notes"] = ("not compared before training: its untrained twin was timed on a disturbed machine",)
         return None
     if twin is not None:
         found["screened"] = twin.metrics
@@ -116,6 +124,8 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
 def noise(twin: Twin) -> float:
     """By what share a timed figure may be better than it came out: at the good end of the ratio's interval."""
     latency = twin.measurement["latency"]
+    if twin.unreliable:
+        return math.inf
     return max(MARGIN, latency["ratio"] / latency["ratio_low"] - 1) if latency["ratio_low"] > 0 else math.inf
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pipeline.arrays import fresh, save_tensors
 from pipeline.artifact import TorchArtifact
 from pipeline.errors import ConfigError
 from pipeline.record import read_json, write_json
@@ -26,12 +26,8 @@ def save_student(folder: Path, artifact: TorchArtifact) -> None:
     """Write `shape.json` and `student.safetensors` into `folder`; each file is whole or not there."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in artifact.module.state_dict().items()}
-    beside = folder / f".{WEIGHTS}.{os.getpid()}.part"
-    try:
-        save_file(tensors, beside)
-        beside.replace(folder / WEIGHTS)
-    finally:
-        beside.unlink(missing_ok=True)
+    with fresh(folder / WEIGHTS) as beside:
+        save_tensors(tensors, beside)
     write_json(folder / SHAPE, dict(artifact.shape))
 
 

@@ -143,7 +143,7 @@ def _travel(
     found["artifact"] = shipped.to_json()
     if deadline is not None and this_worker().clock() > deadline:
         raise Failed(f"time limit of {minutes:g} minutes reached; raise limits.trial_minutes")
-    judge(shipped, bench, folder, clock, step, found)
+    judge(shipped, bench, folder, clock, step, found, "final" if bench.in_full else "trial")
     found["notes"] = (*found["notes"], *drifted(found, bench.config.objectives))
 
 

@@ -95,16 +95,14 @@ def loan(lends: Lender, bench: Workbench, space: SearchSpace) -> Loan:
 
 def differs(lends: Lender, bench: Workbench) -> str | None:
     """Why the lender's files cannot be judged here; None where they can."""
-    from pipeline.workbench import prepare_task
-
-    frozen = lends.workspace.folder / "teacher" / "figures.json"
-    if not frozen.exists() or read_json(frozen)["teacher"] != bench.teacher.sha256:
+    stored = lends.workspace.folder / "teacher" / "figures.json"
+    frozen = read_json(stored) if stored.exists() else {}
+    if frozen.get("teacher") != bench.teacher.sha256:
         return "its teacher is another one"
-    # Other splits would have let its students learn what they are judged by here.
-    if lends.config.task != bench.config.task:
-        theirs = prepare_task(lends.config, lends.workspace)
-        if theirs.fingerprint != bench.task.fingerprint:
-            return "its rows, or how they are split, are others"
+    # Its students would be judged here by what they have learned from. What lies where its rows lay says nothing: they
+    # may have been replaced since.
+    if frozen.get("task") != bench.task.fingerprint:
+        return "its rows, or how they are split, are others"
     return None
 
 

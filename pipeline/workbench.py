@@ -295,12 +295,17 @@ def _reference(
     path, stored = folder / "model.onnx", folder / "figures.json"
     if stored.exists() and path.exists():
         frozen = dict(read_json(stored))
-        if frozen["teacher"] == teacher.sha256 and frozen["sha256"] == sha256_of(path):
-            return OnnxArtifact.from_json(frozen["artifact"], path), frozen
-        raise ConfigError(
-            f"the teacher of search {config.name!r} has changed since its first trial, and every ratio is against it; "
-            "give the search another `name:`, or put the old teacher back"
-        )
+        if frozen["teacher"] != teacher.sha256 or frozen["sha256"] != sha256_of(path):
+            raise ConfigError(
+                f"the teacher of search {config.name!r} has changed since its first trial, and every ratio is against "
+                "it; give the search another `name:`, or put the old teacher back"
+            )
+        if frozen.get("task", task.fingerprint) != task.fingerprint:  # searches of before kept none
+            raise ConfigError(
+                f"the rows of search {config.name!r} have changed since its first trial, so its students may have "
+                "learned what they would be judged by; give the search another `name:`, or put the old rows back"
+            )
+        return OnnxArtifact.from_json(frozen["artifact"], path), frozen
     folder.mkdir(parents=True, exist_ok=True)
     artifact = export(teacher.module, Inputs.of(task, teacher.view), path)
     feeds = task.feeds("validation", teacher.view, None)
@@ -320,6 +325,7 @@ def _reference(
     )
     frozen = {
         "teacher": teacher.sha256,
+        "task": task.fingerprint,
         "sha256": artifact.sha256,
         "artifact": artifact.to_json(),
         "measurement": measurement.to_json(),

@@ -73,7 +73,8 @@ class ScriptedTarget:
     """A HardwareTarget that says what it was told to; predictions are real, made by onnxruntime in this process.
 
     `latency_ms`: one figure, or a function of the model's path. `fail`: called with the verb (`measure`, `predict`) and
-    the model's path, may raise. `calls` remembers both, in order. `void`: of 20 rounds, so many broke a rule.
+    the model's path, may raise. `calls` remembers both, in order, `tiers` how it was
+    measured. `void`: of 20 rounds, so many broke a rule.
     """
 
     latency_ms: float | Callable[[Path], float] = 1.0
@@ -87,6 +88,7 @@ class ScriptedTarget:
     fail: Callable[[str, Path], None] = lambda verb, model: None
     predictions: Callable[[Path, Path], np.ndarray] | None = None
     calls: list[tuple[str, Path]] = field(default_factory=list)
+    tiers: list[Tier] = field(default_factory=list)
 
     def unavailable(self) -> str | None:
         return self.reason
@@ -111,6 +113,7 @@ class ScriptedTarget:
         raw: Path | None = None,
     ) -> Measurement:
         self._note("measure", model)
+        self.tiers.append(tier)
         median = self.latency_ms(model) if callable(self.latency_ms) else self.latency_ms
         reasons = (f"foreign CPU: {self.void}",) if self.void else ()
         joules = Energy(median, median / 1.5, median * 1.5, "modelled-generic", "test", "scripted", "a test")

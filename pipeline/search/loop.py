@@ -26,7 +26,7 @@ from pipeline.findings import drop_models, write_front
 from pipeline.harvest import lends
 from pipeline.lineage import Begun
 from pipeline.own_energy import over_limit, own_energy
-from pipeline.preflight import preflight, recipes
+from pipeline.preflight import preflight, recipes, same_space
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.rungs import Peers
@@ -96,6 +96,7 @@ def run_search(
         ledger = stack.enter_context(kept(workspace, "search"))
         bench = prepare(config, workspace, progress.step, progress.say)
         ledger.prepared(bench.teacher_spent)
+        same_space(bench.space.describe(), workspace)
         workspace.save_state(
             config=config.resolved(),
             space=bench.space.describe(),
@@ -318,6 +319,17 @@ class _Loop:
 
         for sentence in studies.mend(self.study, self.records, self.config, self.space, interrupted):
             self.progress.say(sentence)
+        self._queue_again()
+
+    def _queue_again(self) -> None:
+        """Who was cut off, and then taken out of the queue by a process that ended before it had begun with it."""
+        done, queued = {record.candidate.key for record in self.records if record.counts}, studies.waiting(self.study)
+        cut_off = [record.candidate for record in self.records if record.end == "interrupted"]
+        for candidate in cut_off:
+            params = self.space.params_of(candidate.flat())
+            if candidate.key not in done and not isinstance(params, str) and params not in queued:
+                studies.enqueue(self.study, params)
+                queued.append(params)
 
     def _enqueue_recipes(self) -> None:
         """The known recipes, through the user's space; those that are done or queued are left out."""

@@ -177,7 +177,9 @@ def mend(
     """
     said = []
     by_number = {record.number: record for record in records}
-    missing = range(count(study), max(by_number, default=-1) + 1)  # before anything is queued
+    missing = range(count(study), max(by_number, default=-1) + 1)
+    for number in missing:  # before anything is queued, which would take the first of these numbers
+        study.add_trial(_frozen(by_number.get(number), config, space))
     for trial in trials(study):
         if trial.state != TrialState.RUNNING:
             continue
@@ -194,8 +196,6 @@ def mend(
             study.tell(trial.number, state=TrialState.FAIL)
         else:
             tell(study, trial.number, record, config)
-    for number in missing:
-        study.add_trial(_frozen(by_number.get(number), config, space))
     if missing:
         said.append(f"{len(missing)} trials were put back into the study from their records")
     return said

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.arrays import fresh, stored_array
+from pipeline.arrays import fresh, save_tensors, stored_array
 from pipeline.errors import Unavailable
 
 
@@ -35,6 +37,36 @@ def test_a_filling_that_fails_leaves_the_old_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         stored_array(tmp_path / "x.npy", (3,), np.uint8, fail)
     assert not list(tmp_path.iterdir())
+
+
+WRITE_TOO_MUCH = """
+import resource, signal, sys
+import torch
+from pathlib import Path
+from pipeline.arrays import save_tensors
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    save_tensors({"a": torch.zeros(10_000)}, Path(sys.argv[1]))
+except OSError as error:
+    print(error.errno, error.filename)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system has no limit on the size of a file that can be lowered")
+def test_what_safetensors_cannot_write_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """It raises a class of its own, which nobody who asks whether the disk is full would catch."""
+    path = tmp_path / "x.safetensors"
+    told = subprocess.run([sys.executable, "-c", WRITE_TOO_MUCH, path], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [str(errno.EFBIG), str(path)]
+
+
+def test_other_troubles_of_safetensors_stay_what_they_are(tmp_path: Path) -> None:
+    import torch
+    from safetensors import SafetensorError
+
+    with pytest.raises((SafetensorError, RuntimeError, ValueError)):
+        save_tensors({"a": torch.zeros(2).to_sparse()}, tmp_path / "x.safetensors")
 
 
 def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:

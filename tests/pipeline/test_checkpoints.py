@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from pipeline.checkpoints import Checkpoints
 from pipeline.errors import Unavailable
@@ -39,7 +40,7 @@ def test_a_write_that_breaks_leaves_the_old_one(tmp_path: Path, monkeypatch: pyt
 
     def broken(_tensors: object, path: Path, **_: object) -> None:
         path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("safetensors.torch.save_file", broken)
     with pytest.raises(Unavailable, match=r"the disk is full: .* free some space"):

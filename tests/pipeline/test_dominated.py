@@ -19,6 +19,7 @@ FLAT: Mapping[str, Any] = {
     "student": "convnet", "convnet.width": 16, "convnet.depth": 2, "convnet.block": "plain",
     "distill.temperature": 4.0, "distill.epochs": 4, "prune.ratio": 0.0, "quantize.scheme": "none",
 }  # fmt: skip
+INT8 = {"quantize__scheme": "static_int8", "quantize__per_channel": False}
 PRUNED = {"prune.ratio": 0.5, "prune.criterion": "magnitude", "prune.round_to": 8, "prune.recovery_epochs": 1}
 
 
@@ -54,6 +55,10 @@ def asked(peers: list[TrialRecord], latency: float = 5.0, size: float = 1.0, **c
         ({}, {"quantize__scheme": "static_int8"}, True),
         ({"quantize__scheme": "static_int8"}, {}, False),
         ({"quantize__scheme": "fp16"}, {"quantize__scheme": "static_int8"}, False),
+        ({}, {"quantize__scheme": "static_int8", "quantize__per_channel": True}, True),
+        (INT8, INT8, True),
+        (INT8, {**INT8, "quantize__per_channel": True}, False),
+        (INT8, {**INT8, "quantize__aware_epochs": 2}, False),
         ({}, PRUNED, True),
         (PRUNED, {}, False),
         ({**PRUNED, "prune.ratio": 0.3}, PRUNED, True),

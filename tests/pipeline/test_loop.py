@@ -10,15 +10,18 @@ from typing import Any
 import optuna
 import pytest
 import synthetic
+import yaml
 from watching import Heard, Killed
 
 from pipeline.cli import run as command_line
 from pipeline.errors import ConfigError, Failed, Refused, Unavailable
 from pipeline.harvest import lends, training
 from pipeline.phases import Phases
-from pipeline.record import UNPRUNED, TrialRecord, read_records
+from pipeline.record import UNPRUNED, TrialRecord, read_records, write_record
 from pipeline.search import loop
+from pipeline.search import study as studies
 from pipeline.student_files import SHAPE, WEIGHTS
+from search_spaces.candidate import Candidate
 
 SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
 
@@ -240,6 +243,56 @@ def test_a_changed_configuration_is_refused_with_the_keys(go) -> None:
     go(5)
     with pytest.raises(ConfigError, match="seed: 0 -> 3"):
         go(5, seed=3)
+
+
+def test_a_space_that_was_edited_is_refused_with_the_axes(go, tmp_path: Path) -> None:
+    """The configuration names a file, whose content is no part of it."""
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump(SPACE))
+    go(4, space=str(file))
+    go(5, space=str(file))
+    file.write_text(yaml.safe_dump({**SPACE, "distill": {"temperature": [3.0]}}))
+    with pytest.raises(ConfigError, match=r"begun in another space: distill.temperature: .* -> 3.0\. Put"):
+        go(6, space=str(file))
+
+
+def test_no_finished_record_is_overwritten_where_two_processes_died(go, tmp_path: Path) -> None:
+    """One in a trial, the next between the record of a further trial and its row in the study."""
+    workspace, config = go(8).workspace, synthetic.config(9, space=SPACE)
+    bench = synthetic.bench(config, workspace)
+    running = studies.open_study(config, workspace.study_url).ask()
+    candidate = bench.space.trained().sample(running, 0)
+    studies.note_candidate(running, candidate)
+    final = synthetic.record(9, Candidate.of({**candidate.flat(), "distill.epochs": 99}, 3), bench, print)
+    write_record(workspace.folder, final.with_(final_of=4))
+    records = {record.number: record for record in go(12).report.records}
+    assert running.number == 8 and records[8].end == "interrupted"
+    assert records[9].final_of == 4 and records[9].candidate == final.candidate
+    assert sorted(records) == list(range(len(records))) and len(states(tmp_path)) == len(records)
+
+
+def test_who_was_taken_out_of_the_queue_and_not_begun_with_is_queued_again(go, monkeypatch) -> None:
+    def interrupted(number: int, candidate: Any, *rest: Any, **_: Any) -> TrialRecord:
+        if number == 6:
+            raise KeyboardInterrupt
+        return synthetic.record(number, candidate, *rest)
+
+    def ended(*_: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(loop, "run_trial", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go(8)
+    monkeypatch.setattr(loop, "run_trial", synthetic.record)
+    note = studies.note_candidate
+    monkeypatch.setattr(studies, "note_candidate", ended)  # taken out of the queue, and nobody knows for whom
+    with pytest.raises(Killed):
+        go(8)
+    monkeypatch.setattr(studies, "note_candidate", note)
+    records = go(8).report.records
+    cut_off = next(record for record in records if record.end == "interrupted")
+    same = [record.end for record in records if record.candidate.key == cut_off.candidate.key]
+    assert same == ["interrupted", "complete"]
 
 
 def test_only_models_on_the_front_are_kept(go, tmp_path: Path) -> None:

@@ -64,6 +64,17 @@ def test_it_is_measured_later_as_it_would_have_been(bench: Any) -> None:
     assert (bench.workspace.trial(1) / "predictions.npy").exists()
 
 
+@pytest.mark.parametrize(("final_of", "tier"), [(None, "trial"), (3, "final")])
+def test_a_final_is_measured_as_one_however_late(bench: Any, final_of: int | None, tier: str) -> None:
+    bench.in_full = final_of is not None
+    run_trial(0, IDENTITY, bench)
+    bench.target.fail = small_bench.away("measure")
+    record = run_trial(1, IDENTITY, bench).with_(final_of=final_of)
+    bench.target.fail, bench.in_full = (lambda *_: None), False
+    assert measured(record, bench, lambda _: None).end == "complete"
+    assert bench.target.tiers == [tier, tier]
+
+
 def test_what_the_device_refuses_then_fails(bench: Any) -> None:
     from hardware_targets import BadModel
 

@@ -64,7 +64,9 @@ def school(monkeypatch: pytest.MonkeyPatch) -> School:
         found["screened"] = {name: record.metrics[name] for name in ("latency_p50_ms", "energy_mj", "size_mb")}
         return Twin(found["screened"], record.measurement or {})
 
-    def judge(shipped: Any, bench: Any, _folder: Any, _clock: Any, _step: Any, found: dict[str, Any]) -> None:
+    def judge(
+        shipped: Any, bench: Any, _folder: Any, _clock: Any, _step: Any, found: dict[str, Any], _tier: str
+    ) -> None:
         record = made.figures(0, shipped.candidate, bench)
         found.update(metrics=record.metrics, intervals=record.intervals, measurement=record.measurement, notes=())
 

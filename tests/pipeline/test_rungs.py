@@ -138,6 +138,37 @@ def test_one_over_the_budget_beats_nobody_within_it() -> None:
     assert chosen([over, within], budget={"macs_m": 1.0}) == {0}
 
 
+MORE = ("accuracy", "latency_p50_ms", "energy_mj")  # a screen reads no counter; a trial does
+
+
+def metered(number: int, accuracy: float, latency: float, **changes: Any) -> TrialRecord:
+    """A trained student whose energy a counter has measured since."""
+    figures = {"accuracy": 0.5, "latency_p50_ms": latency, "size_mb": 1.0, "energy_mj": 9.0}
+    return student(number, accuracy, latency, end="complete", metrics=figures, **changes)
+
+
+def test_a_figure_that_only_trained_students_have_decides_nothing() -> None:
+    slow_and_bad, new = metered(0, 0.3, 15.0), student(1, 0.9, latency=1.0)
+    assert verdict(new, [slow_and_bad], 1, terms(objectives=MORE)).goes_on
+    worse = student(2, 0.2, latency=16.0)
+    assert verdict(worse, [slow_and_bad], 1, terms(objectives=MORE)).beaten_by == (0,)
+    assert verdict(worse, [slow_and_bad], 1, terms(objectives=MORE, budget={"energy_mj": 5.0})).beaten_by == (0,)
+
+
+def test_stopped_students_are_ranked_beside_trained_ones_that_have_more_figures() -> None:
+    stopped = [student(number, 0.5 - number / 100, latency=2.0 + number) for number in range(1, 7)]
+    found = deserving([metered(0, 0.9, 1.0), *stopped], [1], terms(objectives=MORE))
+    assert [record.number for record in found] == [1]
+
+
+def test_where_no_figure_of_the_device_is_known_of_all_nobody_is_beaten() -> None:
+    """By accuracy alone the largest would win."""
+    only = terms(objectives=("accuracy", "latency_p99_ms"))
+    known = student(0, 0.9, end="complete", metrics={"accuracy": 0.9, "latency_p99_ms": 5.0})
+    assert verdict(student(1, 0.2), [known], 1, only).goes_on
+    assert verdict(student(1, 0.2), [known], 1, terms(objectives=("accuracy",))).beaten_by == (0,)
+
+
 def test_its_own_earlier_record_is_no_peer() -> None:
     before = student(1, 0.7)
     again = before.with_(number=8)

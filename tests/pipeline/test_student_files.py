@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.artifact import TorchArtifact
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Unavailable
 from pipeline.stages.prune import prune
 from pipeline.student_files import SHAPE, WEIGHTS, load_student, save_student
 from search_spaces import ImageInput, load_family
@@ -148,12 +149,12 @@ def test_a_failed_write_leaves_the_old_student(tmp_path: Path, monkeypatch: pyte
     artifact = student("convnet", False)
     save_student(tmp_path, artifact)
 
-    def full(tensors: object, path: Path) -> None:  # noqa: ARG001
+    def full(tensors: object, path: Path, **_: object) -> None:  # noqa: ARG001
         path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("pipeline.student_files.save_file", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(Unavailable, match="the disk is full"):
         save_student(tmp_path, student("transformer", False))
     assert torch.equal(load_student(tmp_path).module(PIXELS), artifact.module(PIXELS))
     assert sorted(path.name for path in tmp_path.iterdir()) == [SHAPE, WEIGHTS]
