@@ -7,6 +7,7 @@ pruning ratios, and the other ways to quantize.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -53,15 +54,22 @@ def training(candidate: Candidate) -> Training:
 def serving_s(candidate: Candidate, parent: TrialRecord) -> float:
     """Seconds that `candidate` is expected to take where it begins with the student of `parent`.
 
-    As long as the parent's own after its training; and where it is to be pruned and was not, the epochs of recovery, as
-    long as the parent's.
+    As long as the parent's own after its training; and where it is to be pruned and was not, the epochs of recovery, or
+    to learn to round, those: as long as the parent's. NaN where these are not known, for it was not trained here, or
+    not from the beginning.
     """
     seconds = sum(spent for phase, spent in parent.seconds.items() if phase not in _OF_THE_TRAINING)
     ours, theirs = (one.section("prune") for one in (candidate, parent.candidate))
-    if ours == theirs or not ours.get("ratio", 0):
+    quantize = candidate.section("quantize")
+    pruned = ours != theirs and bool(ours.get("ratio", 0))
+    further = float(ours["recovery_epochs"]) if pruned else 0.0
+    further += float(quantize.get("aware_epochs", 0)) if quantize.get("scheme") in TRAINED_SCHEMES else 0.0
+    if not further:
         return seconds
+    if "distill" not in parent.seconds or parent.resumed_from is not None:
+        return math.nan
     epochs = float(parent.candidate.section("distill").get("epochs", 1))
-    return seconds + parent.seconds.get("distill", 0.0) * float(ours["recovery_epochs"]) / max(epochs, 1.0)
+    return seconds + parent.seconds["distill"] * further / max(epochs, 1.0)
 
 
 def siblings(candidate: Candidate, space: SearchSpace) -> list[dict[str, Scalar]]:

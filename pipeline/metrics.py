@@ -75,6 +75,12 @@ PERCENTILES = ("latency_p90_ms", "latency_p95_ms", "latency_p99_ms")  # of singl
 DEVICE = tuple(metric.name for metric in _TABLE if not metric.quality)
 
 
+def yardstick(teacher: Mapping[str, float]) -> dict[str, float]:
+    """The teacher's figures as units to count in: where a slow one had too few calls for a percentile, its median."""
+    median = {name: teacher["latency_p50_ms"] for name in PERCENTILES if "latency_p50_ms" in teacher}
+    return {**median, **teacher}
+
+
 def known(end: str, metrics: Mapping[str, float]) -> dict[str, float]:
     """What of a trial's figures are its own: one that was not scored has a quality for the sampler only."""
     scored = end in ("complete", "duplicate")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.metrics import METRICS
+from pipeline.metrics import METRICS, yardstick
 from pipeline.record import TrialRecord
 
 Array = NDArray[np.float64]
@@ -261,8 +261,9 @@ def _gains(
     chance: Mapping[str, float],
 ) -> Array:
     """[n, k]: of each point what it gains over the teacher or over chance, by the objectives that rank these points."""
-    usable = [name for name in rankable(points, objectives) if name in teacher_metrics]
-    columns = [_gain(name, points, teacher_metrics[name], chance.get(name, 0.0)) for name in usable]
+    unit = yardstick(teacher_metrics)
+    usable = [name for name in rankable(points, objectives) if name in unit]
+    columns = [_gain(name, points, unit[name], chance.get(name, 0.0)) for name in usable]
     return np.array(columns).reshape(len(usable), len(points)).T
 
 

@@ -21,7 +21,7 @@ from pipeline.errors import Failed
 from pipeline.findings import find, write_front
 from pipeline.judging import judge
 from pipeline.metrics import text
-from pipeline.phases import Phases
+from pipeline.phases import Phases, added
 from pipeline.preflight import REMEASURING, whole
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.remeasuring import doubtful, lost, measure_again
@@ -121,7 +121,7 @@ def measured(record: TrialRecord, bench: Workbench, step: Callable[[str], None])
         raise
     except (Failed, TargetError) as error:
         end, reason = "failed", str(error)
-    seconds = {**record.seconds, **{name: record.seconds.get(name, 0.0) + s for name, s in clock.seconds().items()}}
+    seconds = added(record.seconds, clock.seconds())
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     return record.with_(end=end, reason=reason, seconds=seconds, ended=ended, **found)
 

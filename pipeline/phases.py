@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pipeline.cpu_time import cpu_seconds
 
@@ -39,3 +39,8 @@ class Phases:
     def cpu_seconds(self) -> dict[str, float]:
         """Over all threads and the processes that were started; empty where the system does not say."""
         return {name: round(value, 3) for name, value in self._used.items()}
+
+
+def added(phases: Mapping[str, float], more: Mapping[str, float]) -> dict[str, float]:
+    """The seconds of both, by phase."""
+    return {**phases, **{name: phases.get(name, 0.0) + seconds for name, seconds in more.items()}}

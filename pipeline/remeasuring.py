@@ -17,7 +17,7 @@ from pipeline.config import SearchConfig
 from pipeline.errors import Failed
 from pipeline.judging import BLOCKS, all_objectives, device_figures, device_intervals, device_metrics
 from pipeline.metrics import QUALITY
-from pipeline.phases import Phases
+from pipeline.phases import Phases, added
 from pipeline.preflight import REMEASURING
 from pipeline.record import TrialRecord, write_json
 from pipeline.search import study as studies
@@ -142,7 +142,7 @@ def _with(
         intervals={**intervals, **device_intervals(found)},
         violations=budget.violations(bench.config.budget, metrics),
         measurement=found.to_json(),
-        seconds={**record.seconds, **{name: record.seconds.get(name, 0.0) + s for name, s in seconds.items()}},
+        seconds=added(record.seconds, seconds),
         notes=tuple(notes),
         earlier_timing=(*record.earlier_timing, {"measurement": dict(old), "metrics": device, "until": now}),
     )

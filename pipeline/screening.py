@@ -194,14 +194,20 @@ def learned(candidate: Candidate, bench: Workbench, folder: Path) -> bool:
 
 
 def known_figures(candidates: Sequence[Candidate], bench: Workbench) -> list[dict[str, float] | None]:
-    """Device metrics of each candidate whose shape was measured before on this device, as it is now; None elsewhere."""
+    """Device metrics of each candidate whose shape was measured before on this device, as it is now; None elsewhere.
+
+    None of all where the device does not say how it is.
+    """
     if not _folder(bench).is_dir():
         return [None] * len(candidates)
-    now = bench.target.conditions()
-    fingerprint, found = now.fingerprint, dict[str | None, dict[str, float] | None]()
-    keys = [None if one.student == IDENTITY else device_key(one, bench, fingerprint) for one in candidates]
-    for key in dict.fromkeys(keys):  # many differ in their training only
-        found[key] = None if key is None else _known(key, bench, now)
+    found = dict[str | None, dict[str, float] | None]()
+    try:
+        now = bench.target.conditions()
+        keys = [None if one.student == IDENTITY else device_key(one, bench, now.fingerprint) for one in candidates]
+        for key in dict.fromkeys(keys):  # many differ in their training only
+            found[key] = None if key is None else _known(key, bench, now)
+    except TargetError:  # it is away: a choice can do without, and what is trained meanwhile waits for it
+        return [None] * len(candidates)
     return [found[key] for key in keys]
 
 

@@ -80,7 +80,7 @@ def worth(pool: Pool, seen: Seen, goal: Goal) -> Array:
     errors = near.believe(error, centre=centre, scale=_GIVE_OR_TAKE)
     gain = _gain(pool, errors, seen, goal)
     seconds = _seconds(near, seen.seconds)
-    if pool.seconds is not None:
+    if pool.seconds is not None and _timed(seen.seconds).sum() >= _FEWEST_TIMED:  # beside ones, seconds say nothing
         seconds = np.where(np.isfinite(pool.seconds), pool.seconds, seconds)
     return gain / seconds * (1.0 if pool.possible is None else pool.possible)
 
@@ -116,9 +116,13 @@ def _features(of: Pool | Seen) -> Array:
     return np.column_stack([of.rows * _AXIS, of.costs * _DOUBLING, of.sizes])
 
 
+def _timed(seconds: Array) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(seconds) & (seconds > 0), dtype=bool)
+
+
 def _seconds(near: Near, seconds: Array) -> Array:
     """Expected seconds of training, [n]; 1 where too few trials were timed."""
-    timed = np.isfinite(seconds) & (seconds > 0)
+    timed = _timed(seconds)
     if timed.sum() < _FEWEST_TIMED:
         return np.ones(len(near.alone))
     logs = np.log(seconds[timed])

@@ -9,7 +9,7 @@ those that were trained on from the same epoch, in the median.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
@@ -84,7 +84,7 @@ class Known:
 
 
 def propose(known: Known, config: SearchConfig) -> Candidate | None:
-    """The candidate worth most per second, or None: too little is known, or all of the space was tried.
+    """The candidate worth most per second, or None: too little is known, all was tried, or nothing promises anything.
 
     It may be one that a trained student serves (`trials.harvest`). The same records and figures give the same one.
     """
@@ -99,23 +99,33 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
         return None
     names = _names(config, best, known.teacher)
     served = {key: serving_s(pool[key], parents[of]) for key in pool if (of := training(pool[key])) in parents}
-    each = list(pool.values())
+    each, measured = list(pool.values()), {_shape(record.candidate) for record in records if record.metrics}
     seconds = np.array([served.get(candidate.key, np.nan) for candidate in each])
     for left in range(SCREENED if _worth_screening(taught_by) else 0, -1, -1):
-        chosen = each[int(np.argmax(promise(each, taught_by, names, known, config, seconds)))]
-        told = not left or chosen.key in served or known.figures([chosen])[0] is not None
+        promised = promise(each, taught_by, names, known, config, seconds)
+        if not promised.max() > 0:
+            return None
+        chosen = each[int(np.argmax(promised))]
+        told = not left or chosen.key in served or _shape(chosen) in measured
+        told = told or known.figures([chosen])[0] is not None
         if told or not known.screen(chosen):
             break
     return chosen
 
 
 def enough(records: Iterable[TrialRecord], config: SearchConfig) -> bool:
-    """Whether there is enough to learn from; it looks no further than it has to."""
-    needed, trained = config.sampler.startup_trials, FEWEST
+    """Whether there is enough to learn from; it looks no further than it has to.
+
+    Two refusals count as one trained student: they tell of the device what it tells, and where nearly all are refused,
+    chance would find no third one.
+    """
+    needed, trained = config.sampler.startup_trials, 2 * FEWEST
     for record in records:
-        if record.counts and record.final_of is None and _scored(record, config):
+        refused = record.end == "refused"
+        if record.counts and record.final_of is None and (refused or _scored(record, config)):
             needed -= 1
-            trained -= record.trained_by is None and record.candidate.student != IDENTITY
+            if record.trained_by is None and record.candidate.student != IDENTITY:
+                trained -= 1 if refused else 2
             if needed <= 0 and trained <= 0:
                 return True
     return False
@@ -170,6 +180,7 @@ def promise(
     """
     metric = config.task.metric
     scored = [record for record in records if _scored(record, config)]
+    ranked = {record.number for record in known.standing.front()}  # an unreliable one only where there is no other
     quality = {record.number: record.metrics[metric] for record in scored}
     if metric == "accuracy":  # which is what a rung knows
         quality |= _expected(records, scored)
@@ -196,10 +207,20 @@ def promise(
             _columns(behind, sizes, len(taught)),
             np.array([quality[record.number] for record in taught]),
             np.array([_seconds(record) for record in taught]),
-            np.array([_scored(record, config) and record.feasible for record in taught]),
+            np.array([_point(record, config, ranked) for record in taught], dtype=bool),
         ),
         Goal(np.array(corner), floor, 1 - known.teacher.get(metric, 1.0)),
     )
+
+
+def _point(record: TrialRecord, config: SearchConfig, ranked: Collection[int]) -> bool:
+    """Whether this may be a point of the front."""
+    return _scored(record, config) and record.feasible and (not record.unreliable or record.number in ranked)
+
+
+def _shape(candidate: Candidate) -> tuple[tuple[str, Scalar], ...]:
+    """What the device feels of a candidate."""
+    return tuple(pair for pair in candidate.values if not pair[0].startswith(_WEIGHTS_ONLY))
 
 
 def _names(config: SearchConfig, best: Sequence[TrialRecord], teacher: Figures) -> list[str]:
@@ -213,9 +234,12 @@ def _figures(
 ) -> dict[str, tuple[Array, Array]]:
     """Means and spreads of each figure of these candidates, in doublings of the teacher's; no spread where known."""
     measured = [record for record in records if record.candidate.student != IDENTITY]
-    own = {record.candidate.key: record.metrics for record in records}
+    # of a shape that was measured several times the latest on a quiet machine
+    order = sorted((record for record in records if record.metrics), key=lambda record: not record.unreliable)
+    own = {_shape(record.candidate): record.metrics for record in order}
     told = [
-        {**(before or {}), **own.get(one.key, {})} for one, before in zip(wanted, known.figures(wanted), strict=True)
+        {**(before or {}), **own.get(_shape(one), {})}
+        for one, before in zip(wanted, known.figures(wanted), strict=True)
     ]
 
     @cache

@@ -25,7 +25,9 @@ from pipeline.estimate import PROBES, Estimate, estimate, probes
 from pipeline.findings import drop_models, write_front
 from pipeline.harvest import lends
 from pipeline.lineage import Begun
+from pipeline.metrics import yardstick
 from pipeline.own_energy import over_limit, own_energy
+from pipeline.phases import Phases, added
 from pipeline.preflight import preflight, recipes, same_space
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
@@ -138,12 +140,13 @@ class _Loop:
         self.stores = Stores(config, workspace, self.space, self.study, self.records, ledger, self.tracker, progress)
         self.tracker.repair(self.records)
         self._tell_about_search()
+        self._looked = Phases()  # at untrained twins, since the last trial
         self._front_at = -FRONT_EVERY_S
         self._recipes_queued = False
 
     def _known_before(self) -> Known:
         """What a sampler may know beside the study, and find out."""
-        teacher, chance = self.bench.teacher_metrics, self.bench.chance
+        teacher, chance = yardstick(self.bench.teacher_metrics), self.bench.chance
         figures = partial(known_figures, bench=self.bench)
         serving = self.serving
         return Known(self.space, serving.standing, teacher, chance, figures, serving.lenders, self._screen)
@@ -151,7 +154,8 @@ class _Loop:
     def _screen(self, candidate: Candidate) -> bool:
         self.progress.step("measuring untrained, to choose")
         folder = self.workspace.folder
-        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as place:  # killed, `clean` finds it
+        # killed, `clean` finds the folder
+        with self._looked("screen"), tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as place:
             return learned(candidate, self.bench, Path(place))
 
     def run(self) -> SearchResult:
@@ -190,6 +194,7 @@ class _Loop:
         self.progress.begin(number, candidate)
         try:
             record = (None if left else self._known(number, candidate)) or self._run(number, candidate, left)
+            record = self._with_looks(record)
         except KeyboardInterrupt:
             # Recorded and queued again now; after a kill -9 the next start does the same in `_mend`.
             self._remember(number, self._interrupted(number, candidate, STOPPED))
@@ -202,6 +207,12 @@ class _Loop:
         self._harvest(record)  # before the front is shown: models off it may be deleted then
         self._show_front(final=False)
         return record
+
+    def _with_looks(self, record: TrialRecord) -> TrialRecord:
+        """With the time of the twins that were measured to choose it."""
+        looked, self._looked = self._looked, Phases()
+        seconds = added(record.seconds, looked.seconds())
+        return record.with_(seconds=seconds, cpu_seconds=added(record.cpu_seconds, looked.cpu_seconds()))
 
     def _run(self, number: int, candidate: Candidate, left: TrialRecord | None) -> TrialRecord:
         peers = None
@@ -278,7 +289,7 @@ class _Loop:
                 same = f"the same candidate as trial {record.number}; not trained twice"
                 moment = datetime.now(UTC).isoformat(timespec="seconds")
                 changes: dict[str, Any] = {"curve": (), "started": moment, "ended": moment}
-                changes |= {"seconds": {}, "cpu_seconds": {}, "resumed_from": None}
+                changes |= {"seconds": {}, "cpu_seconds": {}, "resumed_from": None, "final_of": None}
                 # A refusal or a stop stays one, for the sampler; what is pending is measured under its first number.
                 end = "duplicate" if record.end in ("complete", "pending") else record.end
                 return record.with_(number=number, end=end, reason=same, same_as=record.number, **changes)

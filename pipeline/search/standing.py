@@ -26,13 +26,13 @@ class Standing:
         return front(self._deciding, self._objectives)
 
     def tried(self) -> set[str]:
-        """Keys of the candidates that have a record that counts."""
+        """Keys of the candidates that have a record that counts, be it a final."""
         self._look()
         return self._tried
 
     def _look(self) -> None:
-        new = [record for record in self.records[self._seen :] if record.counts and record.final_of is None]
+        counting = [record for record in self.records[self._seen :] if record.counts]
         self._seen = len(self.records)
-        self._tried |= {record.candidate.key for record in new}
-        if new:
+        self._tried |= {record.candidate.key for record in counting}
+        if new := [record for record in counting if record.final_of is None]:
             self._deciding = contenders([*self._deciding, *new], self._objectives)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import synthetic
 
 from pipeline.config import SearchConfig
 from pipeline.harvest import training
+from pipeline.metrics import yardstick
 from pipeline.pareto import front, front_hypervolume
 from pipeline.progress import Quiet
 from pipeline.record import TrialRecord
@@ -114,6 +116,73 @@ def test_too_little_is_known_at_first() -> None:
     assert propose(known(some(5)), config()) is not None
 
 
+def test_refusals_tell_of_the_device_where_chance_finds_nothing_that_fits() -> None:
+    """A budget that nearly all miss: it is learned from those it refused, not drawn at random to the end."""
+    tight = config(budget={"latency_p50_ms": 1.2})
+    refused = [one.with_(end="refused", violations={"latency_p50_ms": 0.5}) for one in some(60)]
+    over = [one for one in refused if one.metrics["latency_p50_ms"] > 1.5]
+    assert propose(known(over[:5]), tight) is None
+    candidate = propose(known(over[:12]), tight)
+    assert candidate is not None and figures(candidate)["latency_p50_ms"] <= 1.5
+    assert propose(known([*over[:4], record(90, at())]), tight) is not None  # two refusals are worth one student
+    assert propose(known([*over[:3], record(90, at())]), tight) is None
+
+
+def test_a_percentile_that_the_teacher_has_no_figure_of_counts_all_the_same() -> None:
+    """Of a slow teacher there are too few calls for a 95th, of its students there are enough."""
+    slow = config(objectives=["accuracy", "latency_p95_ms"])
+    teacher = yardstick({name: value for name, value in TEACHER.items() if name != "energy_mj"})
+    records = [
+        one.with_(metrics={**one.metrics, "latency_p95_ms": 1.1 * one.metrics["latency_p50_ms"]}) for one in some(6)
+    ]
+    assert knowledge._names(slow, records, teacher) == ["latency_p95_ms"]
+    own = {"accuracy": 0.95, "latency_p50_ms": 10.0}
+    assert front_hypervolume(records, slow.objectives, own, {"accuracy": 0.1}) == pytest.approx(
+        front_hypervolume(records, slow.objectives, {**own, "latency_p95_ms": 10.0}, {"accuracy": 0.1})
+    )
+
+
+def test_a_shape_is_known_whatever_it_was_taught() -> None:
+    """The device feels no training; a figure of a disturbed machine gives way to one of a quiet one."""
+    taught = at(**{"distill.epochs": 16})
+    odd = {**figures(taught), "accuracy": 0.8, "latency_p50_ms": 7.7}
+    records = [*some(6), record(6, taught, metrics=odd)]
+    like = at(**{"distill.epochs": 4})
+    (found,), (spread,) = knowledge._figures([like], ["latency_p50_ms"], records, known(records))["latency_p50_ms"]
+    assert (2**found * 10.0, spread) == (pytest.approx(7.7), 0.0)
+    disturbed = {"latency": {"unreliable": True}}
+    records.append(
+        record(7, at(**{"distill.epochs": 8}), metrics={**odd, "latency_p50_ms": 0.1}, measurement=disturbed)
+    )
+    (found,), _ = knowledge._figures([like], ["latency_p50_ms"], records, known(records))["latency_p50_ms"]
+    assert 2**found * 10.0 == pytest.approx(7.7)
+    wanted = list[str]()
+    narrow = [at(**{"distill.epochs": epochs}) for epochs in (4, 8, 16)]
+    learned = [record(n, one) for n, one in enumerate([*narrow[:2], *(each.candidate for each in some(6))])]
+    assert propose(known(learned, **screening(wanted, {}), listed=[narrow[2]]), config()) == narrow[2] and not wanted
+
+
+def test_a_figure_of_a_disturbed_machine_hides_no_region() -> None:
+    """It is kept off the front, so it is no point of it here either."""
+    names = ["latency_p50_ms", "energy_mj"]
+    unreal = {**figures(at()), "accuracy": 0.94, "latency_p50_ms": 0.01, "energy_mj": 0.01}
+    like = at(**{"convnet.width": 24})
+
+    def gain(**changes: Any) -> float:
+        records = [*some(6), *([record(6, at(), metrics=unreal, **changes)] if changes else [])]
+        return float(promise([like], records, names, known(records, figures), config())[0])
+
+    energy = {"kind": "measured", "boundary": "wall"}
+    assert gain(measurement={"energy": energy}) < 0.1 * gain()
+    assert gain(measurement={"energy": energy, "latency": {"unreliable": True}}) > 0.5 * gain()
+
+
+def test_where_nothing_promises_anything_chance_decides() -> None:
+    everything = list(every(WHOLE))
+    hopeless = config(budget={"latency_p50_ms": 1e-6})
+    assert propose(known(some(8), figures, listed=everything), hopeless) is None
+
+
 def test_no_candidate_twice_until_all_were_tried() -> None:
     narrow = load(
         {**SPACE, "convnet": {**SPACE["convnet"], "width": [8, 16], "stages": 2, "depth": 1}},
@@ -207,6 +276,10 @@ def test_of_equal_promise_the_shorter_training_is_taken() -> None:
     assert worth(Pool(rows, costs, sizes), untimed, goal)[1] == pytest.approx(
         worth(Pool(rows, costs, sizes), untimed, goal)[0]
     )
+    # where no training was timed, what is known of one candidate's seconds cannot be set beside the others'
+    told = Pool(rows, costs, sizes, seconds=np.array([20.0, math.nan]))
+    assert worth(told, untimed, goal).tolist() == worth(Pool(rows, costs, sizes), untimed, goal).tolist()
+    assert worth(told, seen, goal)[0] > 2 * gains[0] and worth(told, seen, goal)[1] == gains[1]
 
 
 def test_costs_in_doubt_count_by_what_they_may_be() -> None:
@@ -341,6 +414,21 @@ def bench(settings: SearchConfig, workspace: Any, *_: Any) -> Any:
     made = synthetic.bench(settings, workspace)
     made.teacher_metrics = {**made.teacher_metrics, **TEACHER}
     return made
+
+
+def test_the_time_of_measuring_to_choose_stands_in_the_trial_it_led_to(
+    go: Callable[..., list[TrialRecord]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: Any) -> bool:
+        time.sleep(0.05)
+        return False
+
+    monkeypatch.setattr(loop, "learned", look)
+    records = go(14)
+    chosen = [one for one in records if one.seconds.get("screen", 0.0) >= 0.05]
+    assert len(chosen) >= 3
+    first = min(one.number for one in chosen)
+    assert first == 3 and all("screen" not in one.seconds for one in records[:first])
 
 
 def test_a_resumed_search_goes_on_as_if_it_had_not_stopped(go: Callable[..., list[TrialRecord]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -93,5 +94,13 @@ def test_seconds_of_who_begins_with_a_student() -> None:
     assert serving_s(candidate(space(), **taught, **{"quantize.scheme": "fp16"}), parent) == 13.0
     pruned = candidate(space(), **taught, **{"prune.ratio": 0.3, "prune.recovery_epochs": 2})
     assert serving_s(pruned, parent) == 13.0 + 2 * 40.0 / 4
+    rounded = candidate(space(), **taught, **{"quantize.scheme": "qat_int8", "quantize.aware_epochs": 1})
+    assert serving_s(rounded, parent) == 13.0 + 40.0 / 4
+    for elsewhere in (
+        parent.with_(seconds={name: s for name, s in seconds.items() if name != "distill"}),  # lent by another search
+        parent.with_(resumed_from=3),  # its seconds are of its last part
+    ):
+        assert math.isnan(serving_s(pruned, elsewhere)) and math.isnan(serving_s(rounded, elsewhere))
+        assert serving_s(candidate(space(), **taught, **{"quantize.scheme": "fp16"}), elsewhere) == 13.0
     whole = candidate(space(), **taught)
     assert serving_s(whole, record(pruned, seconds={**seconds, "prune": 3.0, "recover": 9.0})) == 13.0

@@ -106,6 +106,17 @@ def test_known_figures_are_told_without_measuring(bench: Any, tmp_path: Path) ->
     assert known_figures([like], bench) == [None]
 
 
+def test_of_a_device_that_is_away_nothing_is_known(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sampler asks in the midst of a search, which goes on without the device."""
+    untrained_figures(candidate(), bench, tmp_path)
+
+    def away() -> Any:
+        raise DeviceAway("the device pi does not answer")
+
+    monkeypatch.setattr(bench.target, "conditions", away)
+    assert known_figures([candidate(), candidate(**{"convnet.width": 24})], bench) == [None, None]
+
+
 def test_candidates_that_differ_in_their_training_are_looked_up_once(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
