@@ -29,7 +29,7 @@ import numpy as np
 import yaml
 from bank_store import Bank
 from replay_bank import Stored, stored
-from replay_product import device_aware, dominated, goes_on, stopped
+from replay_product import device_aware, dominated, goes_on, of_the_bank, stopped
 from replay_rules import beaten_at_rung, over_budget
 from replay_rules import dominated as dominated_by_ridge
 from replay_search import Run, Search, Strategy, best_volume
@@ -39,6 +39,7 @@ from pipeline.record import read_json, write_json
 from search_spaces import IDENTITY, ImageInput, TaskInput, TextInput
 
 BASE = "tpe"
+SCORED = "tpe, told the score"
 DRAWS = 10_000
 SIBLINGS = 4
 EQUAL = 1e-9  # of two volumes
@@ -54,11 +55,13 @@ def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
         "harvest": {"harvest": SIBLINGS},
         "chooser": {"choose": device_aware},
     }
-    found = {BASE: Strategy(), "nsga2": Strategy("nsga2"), "random": Strategy("random")}
+    found = {BASE: Strategy(), SCORED: Strategy(told_score=True)}
+    found |= {"nsga2": Strategy("nsga2"), "random": Strategy("random")}
     found |= {f"tpe + {name}": _with([rule]) for name, rule in rules.items()}
     found["tpe + dominated by a regression"] = Strategy(refuses=(dominated_by_ridge,))
     found["tpe + rungs for good"] = Strategy(stops=beaten_at_rung, rungs=rungs)
     found["all"] = _with(rules.values())
+    found["all, choosing in the bank"] = replace(found["all"], choose=of_the_bank)
     found["all, every shape screened before"] = replace(found["all"], screened_before=True)
     return found | {
         f"all - {left}": _with(rule for name, rule in rules.items() if name != left) for left in rules
@@ -96,7 +99,8 @@ def compared(base: Sequence[Run], other: Sequence[Run]) -> dict[str, Any]:
         own = [seconds_to(run, target, axis) for run, target in zip(base, targets, strict=True)]
         found[f"{axis}_ratio"] = ratio([time for time, _ in times], [time for time, _ in own])
         found["reached"] = sum(there for _, there in times)
-    found["volume_at_equal_training"] = ratio([run.last.volume for run in other], targets)
+    equal = [volume_within(run, own.last.train_s) for run, own in zip(other, base, strict=True)]
+    found["volume_at_equal_training"] = ratio(equal, targets)
     return {**found, **summary(other)}
 
 
@@ -106,6 +110,11 @@ def seconds_to(run: Run, volume: float, axis: str) -> tuple[float, bool]:
         if mark.volume >= volume - EQUAL:
             return getattr(mark, axis), True
     return getattr(run.last, axis), False
+
+
+def volume_within(run: Run, train_s: float) -> float:
+    """What a run had before it went over so many training-seconds."""
+    return max((mark.volume for mark in run.marks if mark.train_s <= train_s + EQUAL), default=0.0)
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> dict[str, float]:
@@ -152,14 +161,21 @@ def _round(value: float) -> float:
 def replayed(
     bank: Stored, names: Sequence[str], seeds: int, trials: int, each: Callable[..., Iterable[Any]] = map
 ) -> dict[str, Any]:
-    """The figures of every strategy that is named, plain TPE always among them. `each` runs the seeds, like `map`."""
+    """The figures of every strategy that is named, against plain TPE, itself among them. `each` is a `map`."""
+    return against(BASE, bank, names, seeds, trials, each)
+
+
+def against(
+    base_name: str, bank: Stored, names: Sequence[str], seeds: int, trials: int, each: Callable[..., Iterable[Any]]
+) -> dict[str, Any]:
+    """The figures of the named strategies against one of them, which runs so many trials."""
     known = strategies(rungs_of(bank))
-    base = list(each(partial(run, bank, known[BASE]), [(seed, {"trials": trials}) for seed in range(seeds)]))
+    base = list(each(partial(run, bank, known[base_name]), [(seed, {"trials": trials}) for seed in range(seeds)]))
     budgets = [(seed, {"train_s": of_base.last.train_s}) for seed, of_base in enumerate(base)]
-    found = {BASE: compared(base, base)}
-    print(f"{BASE}: {json.dumps(found[BASE])}", flush=True)
+    found = {base_name: compared(base, base)}
+    print(f"{base_name}: {json.dumps(found[base_name])}", flush=True)
     for name in names:
-        if name != BASE:
+        if name != base_name:
             found[name] = compared(base, list(each(partial(run, bank, known[name]), budgets)))
             print(f"{name}: {json.dumps(found[name])}", flush=True)
     return found
@@ -217,6 +233,9 @@ def main(given: list[str] | None = None) -> None:
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         each = map if arguments.workers == 1 else pool.map
         found = {**told, "strategies": replayed(bank, names, arguments.seeds, arguments.trials, each)}
+        # the same question against a TPE that is told what is scored: log2 of the latency, and no energy
+        stronger = against(SCORED, bank, ["all"], arguments.seeds, arguments.trials, each) if "all" in names else {}
+        found["against_told_the_score"] = stronger
     if arguments.out:
         write_json(arguments.out, found)
 

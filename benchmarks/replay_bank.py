@@ -37,7 +37,8 @@ class Point:
     file: str  # shape and scheme: equal ones have equal device figures
     curve: tuple[Mapping[str, float], ...]  # of the distillation, with `cpu_seconds` since its start
     recover_s: float
-    make_s: float  # export, quantization, scoring
+    twin_s: float  # export and quantization, of it as of its untrained twin
+    score_s: float
     metrics: Mapping[str, float]
     measurement: Mapping[str, Any]
 
@@ -48,6 +49,10 @@ class Point:
     def spent_s(self, epochs: int) -> float:
         """Of the distillation's first epochs."""
         return self.curve[epochs - 1]["cpu_seconds"] if epochs else 0.0
+
+    @property
+    def make_s(self) -> float:
+        return self.twin_s + self.score_s
 
     @property
     def train_s(self) -> float:
@@ -72,6 +77,10 @@ class Stored:
     def students(self) -> list[Point]:
         return [point for point in self.points.values() if point.candidate.student != IDENTITY]
 
+    def of_shape(self, candidate: Candidate) -> Point | None:
+        """One with the file's shape and scheme, however it was taught: the device feels no difference."""
+        return None if candidate.student == IDENTITY else self._by_file.get(self._shape_key(candidate))
+
     def known(self, flats: Iterable[Flat]) -> list[Point]:
         """Those of the candidates that the bank has."""
         return self._known(Candidate.of(flat, 0) for flat in flats)
@@ -91,6 +100,21 @@ class Stored:
 
     def _known(self, candidates: Iterable[Candidate]) -> list[Point]:
         return [self.points[candidate.key] for candidate in candidates if candidate.key in self.points]
+
+    @cached_property
+    def _by_file(self) -> dict[Any, Point]:
+        return {self._shape_key(point.candidate): point for point in self.students()}
+
+    def _shape_key(self, candidate: Candidate) -> Any:
+        """Remembered by what the device might feel: thousands of candidates differ in their training only."""
+        felt = tuple(pair for pair in candidate.values if not pair[0].startswith("distill."))
+        if felt not in self._shape_keys:
+            self._shape_keys[felt] = tuple(self._file(candidate.flat()))
+        return self._shape_keys[felt]
+
+    @cached_property
+    def _shape_keys(self) -> dict[Any, Any]:
+        return {}
 
     @cached_property
     def _keys(self) -> list[str]:
@@ -191,7 +215,8 @@ def _point(member: Mapping[str, Any], variant: Mapping[str, Any], target: Any) -
         file=variant["shape"],
         curve=tuple(member["curve"]),
         recover_s=spent.get("recover", 0.0),
-        make_s=sum(spent.get(phase, 0.0) for phase in ("export", "prune", "quantize", "score")),
+        twin_s=sum(spent.get(phase, 0.0) for phase in ("export", "prune", "quantize")),
+        score_s=spent.get("score", 0.0),
         metrics={**variant["quality"], **device},
         measurement=measurement.to_json(),
     )

@@ -36,11 +36,12 @@ def dominated(point: Point, seen: Sequence[TrialRecord], bank: Stored) -> Violat
     return None if found is None else {refusal.DOMINATED: found.excess}
 
 
-def device_aware(search: Search) -> Point | None:
-    """What `sampler: device_aware` proposes of all that the bank holds; None while it knows too little.
+def device_aware(search: Search, listed: Sequence[Candidate] | None = None) -> Point | None:
+    """What `sampler: device_aware` proposes; None while it knows too little.
 
-    Figures of the device are known of files that were measured, as in the product; of the others they are predicted,
-    and measured where one is about to be proposed.
+    It draws from the whole space, as in the product, and its proposal is met by the nearest candidate of the bank, as
+    every sampler's is. Figures of the device are known of files that were measured; of the others they are predicted,
+    and measured where one is about to be proposed and the bank has its shape.
     """
     bank = search.bank
     found = propose(
@@ -49,24 +50,31 @@ def device_aware(search: Search) -> Point | None:
             search.standing,
             bank.teacher_metrics,
             bank.chance,
-            figures=lambda wanted: [known_figures(bank.points[one.key], search) for one in wanted],
+            figures=lambda wanted: [known_figures(bank.of_shape(one), search) for one in wanted],
             lenders=search.lenders,
             screen=partial(_screen, search),
-            listed=[point.candidate for point in bank.students()],
+            listed=listed,
         ),
         search.config,
     )
-    return None if found is None else bank.points[found.key]
+    return None if found is None else bank.nearest(found, search.tried)
+
+
+def of_the_bank(search: Search) -> Point | None:
+    """`device_aware` told what the bank holds, and proposing only that: as where the bank was the whole space."""
+    return device_aware(search, [point.candidate for point in search.bank.students()])
 
 
 def _screen(search: Search, candidate: Candidate) -> bool:
-    search.screen(search.bank.points[candidate.key])
+    if (point := search.bank.of_shape(candidate)) is None:
+        return False
+    search.screen(point)
     return True
 
 
-def known_figures(point: Point, search: Search) -> dict[str, float] | None:
+def known_figures(point: Point | None, search: Search) -> dict[str, float] | None:
     """Figures of the device where the file was measured in this search, or before it."""
-    return device_of(point.metrics) if point.file in search.measured else None
+    return None if point is None or point.file not in search.measured else device_of(point.metrics)
 
 
 def stopped(own: Reached, others: Sequence[Reached], bank: Stored) -> Violations | None:

@@ -6,8 +6,10 @@ took when the bank was made, up to the rung where it was stopped; a refusal pays
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -19,7 +21,7 @@ from pipeline import budget
 from pipeline.config import SOONER
 from pipeline.harvest import Training, lenders, lends, siblings, training
 from pipeline.metrics import METRICS
-from pipeline.pareto import front, front_hypervolume
+from pipeline.pareto import front, front_hypervolume, rankable
 from pipeline.record import End, TrialRecord
 from pipeline.search import study as studies
 from pipeline.search.knowledge import enough
@@ -38,6 +40,7 @@ class Strategy:
     rungs: tuple[int, ...] = ()
     harvest: int = 0
     choose: Callable[[Search], Point | None] | None = None  # instead of the sampler; None asks the sampler
+    told_score: bool = False  # the sampler is told the axes of the score, as they are scored, instead of the objectives
     screened_before: bool = False  # every file of the bank, by another search: their figures are known and cost nothing
 
 
@@ -75,7 +78,7 @@ class Search:
     def __init__(self, bank: Stored, strategy: Strategy, seed: int) -> None:
         self.bank, self.strategy = bank, strategy
         named: dict[str, Any] = {"name": strategy.sampler}
-        if strategy.choose:  # its own default
+        if strategy.choose or strategy.told_score:  # the chooser's own default; the other is not to have less
             named |= {"startup_trials": SOONER}
         changed = {
             "sampler": bank.config.sampler.model_copy(update=named),
@@ -84,6 +87,8 @@ class Search:
         self.config = bank.config.model_copy(update={**changed, "seed": seed})
         self.space = bank.space.trained()
         directions = [METRICS[name].direction for name in self.config.objectives]
+        if strategy.told_score:
+            directions = ["maximize", *["minimize"] * (len(self._scored) - 1)]
         self.study = optuna.create_study(directions=directions, sampler=studies.make_sampler(self.config, seed))
         self.run = Run()
         self.standing = Standing(self.run.records, self.config.objectives)
@@ -165,8 +170,17 @@ class Search:
         only shared ones are crossed over."""
         if record.candidate.student == IDENTITY and self._genetic:
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        elif self.strategy.told_score:
+            self.study.tell(trial, values=[_axis(name, record.metrics[name]) for name in self._scored])
         else:
             studies.tell(self.study, trial, record, self.config)
+
+    @cached_property
+    def _scored(self) -> list[str]:
+        """The axes of the score, the quality first: energies of a textbook rank nothing."""
+        whole = [self._whole(point, 0) for point in self.bank.students()]
+        axes = rankable(whole, self.config.objectives)
+        return sorted(axes, key=lambda name: not METRICS[name].quality)
 
     @property
     def _genetic(self) -> bool:
@@ -212,10 +226,10 @@ class Search:
         return None
 
     def screen(self, point: Point) -> None:
-        """Measure its untrained twin, once for each file."""
+        """Make and measure its untrained twin, once for each file."""
         if point.file not in self.measured:
             self.measured.add(point.file)
-            self._wall_s += self.bank.screen_s
+            self._wall_s += point.twin_s + self.bank.screen_s
 
     def _climbed(self, point: Point, number: int, passed: int) -> TrialRecord | None:
         """The record of a student that is stopped at a rung beyond those it has passed."""
@@ -280,6 +294,13 @@ class Search:
     def _pay(self, seconds: float) -> None:
         self._train_s += seconds
         self._wall_s += seconds
+
+
+def _axis(name: str, value: float) -> float:
+    """As the score counts it: a quality as it is, a cost as its doublings, smaller being better."""
+    if METRICS[name].quality:
+        return value
+    return -math.log2(value) if METRICS[name].maximize else math.log2(value)
 
 
 def volume(records: Sequence[TrialRecord], bank: Stored) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,12 @@ def test_training_is_paid_as_it_was_stored(make: Make) -> None:
     assert [mark.volume for mark in run.marks] == sorted(mark.volume for mark in run.marks)
 
 
+def screened_s(points: Sequence[replay_bank.Point]) -> float:
+    """Each file is made and measured once, untrained, when it first comes."""
+    first = {point.file: point.twin_s for point in reversed(points)}
+    return sum(first.values()) + 3.5 * len(first)
+
+
 def test_what_is_over_budget_is_refused_for_the_price_of_its_measurement(make: Make) -> None:
     found = make(budget={"speedup": 12})
     rule = Strategy("random", refuses=(replay_rules.over_budget,))
@@ -132,9 +138,9 @@ def test_what_is_over_budget_is_refused_for_the_price_of_its_measurement(make: M
     assert run.refused == {"over_budget": len(refused)} and run.wronged == {"over_budget": 0}
     trained = [found.points[r.candidate.key] for r in run.records if r.end == "complete"]
     assert run.last.train_s == pytest.approx(sum(point.train_s for point in trained))
-    screened = {found.points[r.candidate.key].file for r in run.records if r.candidate.student != IDENTITY}
+    tried = [found.points[r.candidate.key] for r in run.records if r.candidate.student != IDENTITY]
     made = sum(point.make_s + found.measure_s for point in trained)
-    assert run.last.wall_s == pytest.approx(run.last.train_s + made + 3.5 * len(screened))  # once for each file
+    assert run.last.wall_s == pytest.approx(run.last.train_s + made + screened_s(tried))
 
 
 def test_who_comes_to_a_rung_is_measured_before(make: Make) -> None:
@@ -145,8 +151,8 @@ def test_who_comes_to_a_rung_is_measured_before(make: Make) -> None:
 
     run = Search(found, Strategy("random", stops=never, rungs=(2,)), 0).until(trials=12)
     points = [found.points[key] for key in keys(run)]
-    screened = {point.file for point in points if point.candidate.student != IDENTITY}
-    more = sum(point.make_s + found.measure_s for point in points) + 3.5 * len(screened)
+    more = sum(point.make_s + found.measure_s for point in points)
+    more += screened_s([point for point in points if point.candidate.student != IDENTITY])
     assert run.last.wall_s == pytest.approx(run.last.train_s + more)
 
 
@@ -308,6 +314,24 @@ def test_plain_tpe_beside_itself_is_one(make: Make) -> None:
     assert found["reached"] == 2 and found["volume_at_equal_training"]["value"] == 1.0
 
 
+def test_volume_counts_until_the_training_is_spent_and_no_further() -> None:
+    run = run_of((10.0, 1.0), (20.0, 3.0), (31.0, 4.0))
+    assert replay.volume_within(run, 30.0) == 3.0 and replay.volume_within(run, 31.0) == 4.0
+    assert replay.volume_within(run, 5.0) == 0.0
+
+
+def test_a_sampler_may_be_told_what_is_scored(make: Make) -> None:
+    """Doublings instead of milliseconds, and no energy that ranks nothing."""
+    search = Search(make(), replay.strategies((2, 4))[replay.SCORED], 0)
+    run = search.until(trials=10)
+    assert search.config.sampler.startup_trials == 4
+    told = [trial for trial in search.study.trials if trial.state.name == "COMPLETE"]
+    for trial, record in zip(told, run.records, strict=True):
+        quality, *costs = trial.values
+        assert quality == record.metrics["accuracy"] and len(costs) == len(search._scored) - 1
+        assert costs[0] == pytest.approx(np.log2(record.metrics["latency_p50_ms"]))
+
+
 def test_strategies_are_each_rule_alone_all_and_all_but_one() -> None:
     found = replay.strategies((1, 2))
     whole = found["all"]
@@ -326,6 +350,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     found = json.loads(out.read_text())
     assert found["students"] * 6 + 2 == found["candidates"] and found["budget"] == {"speedup": 4.0}
     assert list(found["strategies"]) == ["tpe", "random", "all"]
+    assert list(found["against_told_the_score"]) == [replay.SCORED, "all"]
     assert str(folder) not in out.read_text()
     side_by_side = tmp_path / "side_by_side.json"
     replay.main([str(file), *common, "--strategies", "random", "--workers", "2", "--out", str(side_by_side)])

@@ -88,22 +88,46 @@ def test_the_chooser_knows_figures_of_measured_files_only(
     known = replay.strategies((2, 4))
     search = Search(stored, known["tpe + chooser"], 0)
     assert not any(replay_product.known_figures(point, search) for point in stored.students())
-    bought = list[str]()
-    monkeypatch.setattr(search, "screen", lambda point: (bought.append(point.file), Search.screen(search, point)))
+    paid = list[replay_bank.Point]()
+    monkeypatch.setattr(search, "screen", lambda point: (paid.append(point), Search.screen(search, point)))
     run = search.until(trials=12)
     told = {point.file for point in stored.students() if replay_product.known_figures(point, search)}
     points = [stored.points[record.candidate.key] for record in run.records]
     shipped = {point.file for point in points if point.candidate.student != "identity"}
+    bought = [point.file for point in paid]
     assert told == shipped | set(bought) and len(told) < len({point.file for point in stored.students()})
     assert 0 < len(bought) == len(set(bought)) <= SCREENED * 12
     made_s = sum(point.train_s + point.make_s + stored.measure_s for point in points)
-    assert run.last.wall_s == pytest.approx(made_s + stored.screen_s * len(bought))
+    assert run.last.wall_s == pytest.approx(made_s + sum(point.twin_s + stored.screen_s for point in paid))
     before = Search(stored, known["all, every shape screened before"], 0)
     assert all(replay_product.known_figures(point, before) for point in stored.students())
 
 
+def test_the_chooser_is_not_told_what_the_bank_holds(
+    stored: replay_bank.Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It draws from the space like the product, and is met by the nearest like every sampler; one row is told."""
+    lists = list[Any]()
+    monkeypatch.setattr(replay_product, "propose", lambda known, _: lists.append(known.listed))
+    known = replay.strategies((2, 4))
+    for name in ("all", "all, choosing in the bank"):
+        search = Search(stored, known[name], 0)
+        assert search.strategy.choose is not None and search.strategy.choose(search) is None
+    assert lists[0] is None and [one.key for one in lists[1]] == [one.candidate.key for one in stored.students()]
+
+
+def test_a_shape_is_known_whatever_it_was_taught(stored: replay_bank.Stored) -> None:
+    point = stored.students()[0]
+    flat = {**point.candidate.flat(), "distill.temperature": 3.3}
+    found = stored.of_shape(Candidate.of(flat, 0))
+    assert found is not None and found.file == point.file
+    assert stored.of_shape(Candidate.of({"student": "identity", "quantize.scheme": "none"}, 0)) is None
+    assert stored.of_shape(Candidate.of({**flat, "prune.ratio": 0.77}, 0)) is None
+
+
 def test_what_the_chooser_knows_to_be_served_is_not_trained_again(stored: replay_bank.Stored) -> None:
-    run = Search(stored, replay.strategies((2, 4))["all - rungs"], 0).until(trials=60)
+    strategy = replace(replay.strategies((2, 4))["all - rungs"], choose=replay_product.of_the_bank)
+    run = Search(stored, strategy, 0).until(trials=60)
     by_number = {record.number: record for record in run.records}
     served = [record for record in run.records if record.trained_by is not None]
     assert any(record.number > record.trained_by + 4 for record in served)  # of a student trained long before
