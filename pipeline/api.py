@@ -6,12 +6,13 @@ errors of `pipeline.errors`.
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import SearchConfig
+from pipeline.config import FinalsConfig, SearchConfig
 from pipeline.config_file import load_config, read_yaml
 from pipeline.errors import ConfigError, NothingFits, near
 from pipeline.metrics import METRICS, text
@@ -191,13 +192,15 @@ def rerun(
         f"  {metric:<30} {text(metric, record.metrics.get(metric)):>12} {text(metric, new.metrics.get(metric)):>12}"
         for metric in names
     ]
+    kinds = [f"{one.energy_kind}, boundary: {one.energy_boundary}" for one in (record, new) if one.energy_kind]
+    told = [f"  energy_mj is {kind}" for kind in dict.fromkeys(kinds)]
     head = f"trial {number}, rerun {count} with seed {new.candidate.seed}: {new.end}" + (
         f", {new.reason}" if new.reason else ""
     )
     return {
         "first": record.to_json(),
         "again": new.to_json(),
-        "sentences": [head, f"  {'':<30} {'first':>12} {'again':>12}", *rows],
+        "sentences": [head, f"  {'':<30} {'first':>12} {'again':>12}", *rows, *told],
     }
 
 
@@ -225,8 +228,8 @@ def finals(
     config = config_of(workspace)
     given = {"seeds": seeds, "epochs": epochs, "hours": hours}
     changes = {key: value for key, value in given.items() if value is not None}
-    config = config.model_copy(update={"finals": config.finals.model_copy(update=changes)})
-    numbers = numbers or finalists_of(workspace, config)
+    config = config.model_copy(update={"finals": _finals_as_told(config.finals, changes)})
+    numbers = list(dict.fromkeys(numbers)) or finalists_of(workspace, config)
     watcher = progress(config.finals.seeds * len(numbers), config.finals.hours) if progress else Quiet()
     try:
         made = run_finals(config, workspace, numbers, watcher)
@@ -244,6 +247,18 @@ def finals(
     best = next((record.number for record in made if record.end == "complete"), numbers[0])
     sentences.append(f"next: niwaki pick {name} --trial {best} --out picked{root_flag(root)}")
     return {"name": name, "finals": [record.number for record in made], "sentences": sentences}
+
+
+def _finals_as_told(finals: FinalsConfig, changes: Mapping[str, Any]) -> FinalsConfig:
+    """With the flags of the command line, checked like the file's keys. Errors: ConfigError."""
+    from pydantic import ValidationError
+
+    try:
+        return type(finals).model_validate({**finals.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0])
+        raise ConfigError(f"{flag} {first['input']}: {first['msg']}") from None
 
 
 def measure_pending(
@@ -327,12 +342,15 @@ def pick(
 def _budget(given: dict[str, float], file: Path | None) -> dict[str, float]:
     if file is not None:
         data = read_yaml(file)
-        given = {**data.get("budget", data), **given}
+        limits = data.get("budget", data)
+        if not isinstance(limits, Mapping):
+            raise ConfigError(f"{file}: `budget` is {limits!r}, no mapping; give lines such as `latency_p50_ms: 5`")
+        given = {**limits, **given}
     for metric, limit in given.items():
         if metric not in METRICS:
-            raise ConfigError(f"no metric named {metric!r}{near(metric, METRICS)}")
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
-            raise ConfigError(f"{metric}: {limit!r} can never be met; give a limit above 0")
+            raise ConfigError(f"no metric named {metric!r}{near(str(metric), METRICS)}")
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < math.inf:
+            raise ConfigError(f"{metric}: {limit!r} is no limit; give a number above 0")
     return {metric: float(limit) for metric, limit in given.items()}
 
 

@@ -106,9 +106,11 @@ def _figure(name: str, limit: float, value: float | None, excess: float) -> str:
 
 
 def _told(miss: Miss, budget: Mapping[str, float], quality: str | None) -> str:
-    parts = []
+    parts, kind = [], miss.record.energy_kind
     for name, excess in miss.violations.items():
         figure = text(name, miss.record.metrics.get(name))
+        if name == "energy_mj" and name in miss.record.metrics:
+            figure += f" {kind or 'of no known kind'}"
         shown = f"{name} {figure}" if METRICS[name].quality else figure  # a quality has no unit to know it by
         judged = f"{shown} ({_percent(excess)} {_side(name)})" if excess > 0 else shown
         parts.append(f"no {name}" if excess >= MISSING else judged)

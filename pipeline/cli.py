@@ -93,7 +93,8 @@ def search(
         progress=_progress(as_json, plain=estimate),
         ask=_asker(yes, as_json) if estimate else None,
     )
-    _print(result, as_json, lambda: _search_ended(result))
+    plain = {**result, "report": api.front_json(result["report"])} if as_json else result
+    _print(plain, as_json, lambda: _search_ended(result))
 
 
 @app.command()

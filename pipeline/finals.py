@@ -112,8 +112,9 @@ def missing_seeds(record: TrialRecord, records: Sequence[TrialRecord], finals: F
     """Seeds of this trial's finals that have no result yet."""
     wanted = [record.candidate.seed + SEED_STEP * (place + 1) for place in range(finals.seeds)]
     ends = ("complete", "pending")  # what waits for its device is trained already
-    done = {item.candidate.seed for item in records if item.final_of == record.number and item.end in ends}
-    return [seed for seed in wanted if seed not in done]
+    own = [item.candidate for item in records if item.final_of == record.number and item.end in ends]
+    # finals of other epochs are other students
+    return [seed for seed in wanted if in_full(record.candidate, finals, seed) not in own]
 
 
 def _finalist(number: int, records: Sequence[TrialRecord]) -> TrialRecord:

@@ -17,9 +17,11 @@ from pipeline.footprint import footprint, trial_sentences
 from pipeline.pareto import front
 from pipeline.record import UNPRUNED, TrialRecord, read_json, read_records, write_json
 from pipeline.report import FrontReport, write_report
+from pipeline.seal import unsealed
 from pipeline.statistics import tell_apart
 from pipeline.workspace import Workspace, root_flag
 
+KEPT = 0.97  # of a quality: below it a file is of no use beside one that has it
 FILES_TO_RUN = ("model.onnx", "float32.onnx", "untrained.onnx")
 MODEL_FILES = (*FILES_TO_RUN, "student.safetensors", f"{UNPRUNED}/student.safetensors")
 
@@ -48,6 +50,7 @@ def find(
     numbers = tuple(record.number for record in points)
     frozen: Mapping[str, Any] = read_json(workspace.folder / "teacher" / "figures.json")
     energy = frozen["measurement"].get("energy") or {}
+    test, void = _test(workspace)
     return FrontReport(
         name=config.name,
         objectives=tuple(config.objectives),
@@ -61,7 +64,8 @@ def find(
         energy_boundary=energy.get("boundary"),
         energy_source=energy.get("source") or energy.get("unmeasured"),
         indistinguishable=ties(workspace, numbers, config.task.metric) if paired else {},
-        test=_test(workspace),
+        test=test,
+        test_void=void,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         budget=config.budget,
         footprint=footprint(workspace, config, records, numbers, frozen["measurement"]) if paired else {},
@@ -79,18 +83,23 @@ def footprint_of(workspace: Workspace, records: Sequence[TrialRecord], number: i
     return {**found, "search": search, "carbon": grid, "sentences": lines}
 
 
-def _test(workspace: Workspace) -> Mapping[str, Any] | None:
+def _test(workspace: Workspace) -> tuple[Mapping[str, Any] | None, str | None]:
+    """The sealed figures, if there are any; and why they are void, if they are."""
     if not workspace.test_file.exists():
-        return None
-    sealed = read_json(workspace.test_file)
+        return None, None
+    try:
+        sealed = unsealed(workspace)
+    except ConfigError as error:
+        return None, str(error)
     trials = {number: row["metrics"] for number, row in sealed["trials"].items()}
-    return {
+    told = {
         "created": sealed["date"],
         "rows": sealed["rows"],
         "teacher": sealed["teacher"]["metrics"],
         "trials": trials,
         "finals": sealed.get("finals", {}),
     }
+    return told, None
 
 
 def ties(
@@ -173,11 +182,16 @@ def drop_models(
 
 
 def best_int8(records: Sequence[TrialRecord], quality: str) -> list[int]:
-    """The teacher's own best 8-bit file, the honest rival of every student: fastest first among the identity trials."""
+    """The teacher's own 8-bit files, the honest rivals of every student: the fastest first, but for those that broke.
+
+    One that keeps less than `KEPT` of the best one's quality is none.
+    """
     own = [
         record
         for record in records
         if record.candidate.student == "identity" and record.end == "complete" and "int8" in record.precision
     ]
+    best = max((record.metrics.get(quality, 0.0) for record in own), default=0.0)
+    own = [record for record in own if record.metrics.get(quality, 0.0) >= KEPT * best]
     own.sort(key=lambda record: (-record.metrics.get("speedup", 0.0), -record.metrics.get(quality, 0.0)))
     return [record.number for record in own]

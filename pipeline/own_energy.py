@@ -114,6 +114,9 @@ def _missing(spent: Mapping[str, Any], records: Sequence[TrialRecord]) -> list[s
     before = sum(not (r.cpu_seconds or r.same_as is not None or r.end == "interrupted") for r in records)
     if before:
         found.append(f"{before} trial{'s' if before > 1 else ''} without an account of processor time")
+    if lent := [str(record.lent_by).rpartition("#")[0] for record in records if record.lent_by and record.counts]:
+        names = " and ".join(dict.fromkeys(lent))
+        found.append(f"the training of {len(lent)} model{'s' if len(lent) > 1 else ''} lent by search {names}")
     teacher = spent.get("teacher") or {}
     if teacher.get("trained") and not teacher.get("here") and teacher.get("cpu_seconds") is None:
         found.append("the teacher's training, of which no account was kept")

@@ -42,6 +42,8 @@ def pick(
     report = find(workspace, config)
     if min_quality is not None:
         budget = {**budget, config.task.metric: min_quality}
+    if trial is not None:  # whatever the limits: so nothing says that it keeps them
+        budget, knee = {}, False
     finalists = _finalists(report, workspace, trial)
     task, target = workbench.prepare_task(config, workspace), workbench.prepare_target(config)
     with workspace.lock(), kept(workspace, "pick"):
@@ -49,7 +51,7 @@ def pick(
     choice = choose(
         finalists,
         metrics,
-        {} if trial is not None else budget,
+        budget,
         quality=report.quality,
         knee=knee,
         objectives=config.objectives,
@@ -63,7 +65,7 @@ def pick(
     sentence = energy_sentence(report.energy_kind, report.energy_boundary, report.energy_source)
     cost = footprint_of(workspace, report.records, record.number)
     alias = (
-        budget_alias(budget)
+        budget_alias(budget, knee)
         if budget
         else ("knee" if knee else f"trial-{record.number}" if trial is not None else "best")
     )

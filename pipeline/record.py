@@ -95,6 +95,11 @@ class TrialRecord:
         """The kind of the energy figure, None where there is none."""
         return self._energy.get("kind")
 
+    @property
+    def energy_boundary(self) -> str | None:
+        """What the energy figure is of, None where there is none."""
+        return self._energy.get("boundary")
+
     @cached_property
     def energy_coarse(self) -> bool:
         """Whether its energy is too coarse to rank precisions: a table's watts, or a model outside its domain."""

@@ -53,6 +53,7 @@ class FrontReport:
     created: str
     budget: Mapping[str, float] = field(default_factory=dict)
     footprint: Mapping[str, Any] = field(default_factory=dict)  # of `pipeline.footprint`
+    test_void: str | None = None  # why figures of the test split are there and are not shown
 
     @property
     def front(self) -> list[TrialRecord]:
@@ -93,6 +94,8 @@ def footnotes(report: FrontReport) -> list[str]:
         notes.append(f"{IN_FULL}: mean, standard deviation and number of the finals; one seed's figure can be luck.")
     if report.test is not None:
         notes.append(f"test: {report.test['rows']} rows, scored once, {report.test['created'][:10]}; it chose nothing.")
+    if report.test_void is not None:
+        notes.append(f"test: {report.test_void}.")
     return notes
 
 
@@ -194,10 +197,11 @@ def to_json(report: FrontReport) -> dict[str, Any]:
 
 def to_csv(report: FrontReport) -> str:
     """One row for the teacher and one per front trial: figures with their intervals, then parameters."""
-    rows: list[dict[str, Any]] = [{"trial": "teacher", **_flat(report.teacher, report.teacher_intervals)}]
+    own = _kinds(report.energy_kind, report.energy_boundary)
+    rows: list[dict[str, Any]] = [{"trial": "teacher", **_flat(report.teacher, report.teacher_intervals), **own}]
     for record in report.front:
         figures = _flat(record.metrics, record.intervals)
-        kind = {"energy_kind": record.energy_kind or "", "energy_boundary": report.energy_boundary or ""}
+        kind = _kinds(record.energy_kind, record.energy_boundary)
         tied = {"indistinguishable": " ".join(map(str, report.indistinguishable.get(record.number, ())))}
         whole = _in_full_json(report, record)
         finals = {} if whole is None else {"in_full_mean": whole["mean"], "in_full_sd": whole["sd"]}
@@ -208,6 +212,10 @@ def to_csv(report: FrontReport) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
+
+
+def _kinds(kind: str | None, boundary: str | None) -> dict[str, str]:
+    return {"energy_kind": kind or "", "energy_boundary": boundary or ""}
 
 
 def write_report(report: FrontReport, folder: Path) -> list[Path]:

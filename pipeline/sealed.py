@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +18,7 @@ from pipeline.findings import best_int8, find
 from pipeline.quality import quality_with_intervals
 from pipeline.record import TrialRecord, read_json, write_json
 from pipeline.report import FrontReport
+from pipeline.seal import sealed, unsealed
 from pipeline.statistics import retention_low
 from pipeline.tasks import Task
 from pipeline.workspace import Workspace
@@ -60,20 +59,8 @@ def sealed_test(
         "trials": rows,
         "finals": _finals(workspace, report, rows, teacher, task),
     }
-    write_json(workspace.test_file, {**seal, "seal": _hash(seal)})
+    write_json(workspace.test_file, sealed(seal))
     return unsealed(workspace)
-
-
-def unsealed(workspace: Workspace) -> Mapping[str, Any]:
-    """The stored figures. Errors: ConfigError when they were edited."""
-    stored = dict(read_json(workspace.test_file))
-    seal = stored.pop("seal", None)
-    if seal != _hash(stored):
-        raise ConfigError(
-            f"{workspace.test_file} was changed after it was sealed, so its figures are void; restore it, or begin a "
-            "new search under another name: the test split of this one has been seen"
-        )
-    return {**stored, "seal": seal}
 
 
 def _score(folder: Path, record: TrialRecord | None, task: Task, target: HardwareTarget) -> dict[str, Any]:
@@ -113,7 +100,3 @@ def _finals(
 
 def _view(folder: Path, record: TrialRecord | None) -> View:
     return view_of(read_json(folder / "figures.json")["artifact"] if record is None else record.artifact)
-
-
-def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

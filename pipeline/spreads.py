@@ -13,7 +13,10 @@ Spread = tuple[list[int], float, float | None]  # numbers of the finals, mean, s
 
 def in_full(record: TrialRecord, found: Mapping[int, Spread]) -> Spread | None:
     """What the finals came to that this trial has, or is one of."""
-    return found.get(record.number if record.final_of is None else record.final_of)
+    if record.final_of is None:
+        return found.get(record.number)
+    of = found.get(record.final_of)
+    return of if of is not None and record.number in of[0] else None
 
 
 def spread_text(found: Spread) -> str:
@@ -30,11 +33,16 @@ def sentence(number: int, found: Spread, quality: str) -> str:
 
 
 def spreads(records: Sequence[TrialRecord], metric: str) -> dict[int, Spread]:
-    """By finalist: its finals' numbers, and mean and standard deviation of a metric over them (None of one alone)."""
+    """By finalist: its finals' numbers, and mean and standard deviation of a metric over them (None of one alone).
+
+    Of finals that were trained for different epochs, those that are like the latest.
+    """
     found: dict[int, list[TrialRecord]] = {}
     for record in records:
         if record.final_of is not None and record.end == "complete" and metric in record.metrics:
             found.setdefault(record.final_of, []).append(record)
+    for number, finals in found.items():
+        found[number] = [final for final in finals if final.candidate.key == finals[-1].candidate.key]
     return {
         number: (
             [record.number for record in finals],

@@ -132,7 +132,8 @@ def borrowed(number: int, theirs: TrialRecord, bench: Workbench, step: Callable[
         judge(shipped, bench, folder, clock, step, found)
 
     lent_by = f"{bench.config.warm_start}#{theirs.number}"
-    return recorded(number, theirs.candidate, bench, travel, lent_by=lent_by)
+    made = recorded(number, theirs.candidate, bench, travel, lent_by=lent_by)
+    return made.with_(test_seen=made.test_seen or theirs.test_seen)  # of the same rows
 
 
 def fitting(records: Sequence[TrialRecord], space: SearchSpace) -> list[Taken]:

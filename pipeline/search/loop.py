@@ -245,7 +245,9 @@ class _Loop:
         self.serving.has_served(parent)
 
     def _begun_with(self, number: int, candidate: Candidate, start: Begun) -> TrialRecord:
-        return run_trial(number, candidate, self.bench, self.progress.step, start)
+        parent = next(record for record in self.records if record.number == start.number)
+        record = run_trial(number, candidate, self.bench, self.progress.step, start)
+        return record.with_(inherited_from=parent.inherited_from)  # its training is the parent's
 
     def _lent(self) -> list[tuple[TrialRecord, Mapping[str, Scalar]]]:
         """Of what another search lends, the trials whose candidates have no result here, with parameters."""

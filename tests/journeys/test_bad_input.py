@@ -282,7 +282,6 @@ COMMANDS: dict[str, tuple[list[str], int, str]] = {
     "front of no search": (["front", "none"], 2, "no search has been run"),
     "show of no search": (["show", "none", "1"], 2, "no search has been run"),
     "pick of no search": (["pick", "none"], 2, "no search has been run"),
-    "pick with a negative budget": (["pick", "none", "--size-mb", "-1"], 2, "no search"),
     "measure nothing": (["measure", "none.onnx"], 2, "none.onnx"),
     "measure a folder": (["measure", "."], 2, "folder"),
     "measure on no target": (["measure", "none.onnx", "--target", "moon"], 2, "moon"),

@@ -176,6 +176,11 @@ def test_pick_predict_and_the_sealed_test(searched, tmp_path: Path) -> None:
     picked = home.niwaki("pick", "small", "--speedup", f"{0.99 * best:.4f}", "--out", "picked", "--json")
     assert picked.returncode == 0, picked.stdout + picked.stderr
     number = json.loads(picked.stdout)["trial"]
+    by_number = home.niwaki(
+        "pick", "small", "--trial", str(number), "--speedup", "9999", "--knee", "--out", "by", "--json"
+    )
+    told = json.loads((home.folder / "by" / "pick.json").read_text())
+    assert json.loads(by_number.stdout)["alias"] == f"trial-{number}" and not told["budget"]
     done = home.niwaki("front", "small", "--test", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     sealed = json.loads((home.search / "test.json").read_text())
@@ -202,10 +207,12 @@ def test_an_edited_seal_is_noticed(searched) -> None:
     path = home.search / "test.json"
     stored = path.read_text()
     path.write_text(stored.replace('"accuracy": 0.', '"accuracy": 1.', 1))
-    done = home.niwaki("front", "small", "--test")
+    done, shown = (home.niwaki("front", "small", *more) for more in (["--test"], []))
     path.write_text(stored)
     assert done.returncode == 2
     assert "sealed" in done.stderr
+    assert shown.returncode == 0 and "scored once" not in shown.stdout
+    assert "was changed after it was sealed" in shown.stdout.replace("\n", " ")
 
 
 def test_nothing_fits_names_the_nearest(searched) -> None:

@@ -55,7 +55,7 @@ def test_the_sentence_names_limits_misses_figures_and_the_remedy() -> None:
     said = budget.nearest_sentence([record], {"latency_p95_ms": 5, "energy_mj": 20}, "accuracy")
     assert said == (
         "no model fits latency_p95_ms <= 5 and energy_mj <= 20. "
-        "Nearest: trial 37, 5.8 ms (16 % over), 18 mJ, accuracy 0.9120. "
+        "Nearest: trial 37, 5.8 ms (16 % over), 18 mJ modelled-generic, accuracy 0.9120. "
         "To take trial 37, loosen to latency_p95_ms 5.8; or give the search more trials"
     )
 

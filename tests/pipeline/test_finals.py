@@ -14,14 +14,15 @@ from pipeline.config import FinalsConfig
 from pipeline.errors import ConfigError
 from pipeline.finals import _finalist, hours_spent, in_full, in_turn, missing_seeds
 from pipeline.record import TrialRecord
+from pipeline.spreads import in_full as of_record
 from pipeline.spreads import spread_text, spreads
 from pipeline.trial import run_trial
 from search_spaces.candidate import Candidate
 
 
 def final(number: int, of: int, seed: int, accuracy: float, end: str = "complete") -> TrialRecord:
-    record = make_record(number, accuracy, end=end)
-    return record.with_(final_of=of, candidate=Candidate(record.candidate.values, seed))
+    taught = make_record(of).candidate.values
+    return make_record(number, accuracy, end=end).with_(final_of=of, candidate=Candidate(taught, seed))
 
 
 def test_a_final_differs_in_epochs_and_seed_only() -> None:
@@ -39,6 +40,20 @@ def test_what_is_done_is_not_done_again() -> None:
     assert missing_seeds(trial, records, FinalsConfig(seeds=2)) == [first + 1000]
     waiting = final(11, 4, first + 1000, 0.9, end="pending")  # trained, and only its device is missing
     assert missing_seeds(trial, [*records, waiting], FinalsConfig(seeds=2)) == []
+
+
+def test_finals_of_other_epochs_are_neither_done_nor_in_the_mean() -> None:
+    """A quick look with `--epochs 2` stands in nobody's way, and is no part of what 50 epochs come to."""
+    trial = make_record(4, 0.5)
+    quick, whole = FinalsConfig(seeds=1, epochs=2), FinalsConfig(seeds=2, epochs=50)
+    seed = trial.candidate.seed + 1000
+    short = make_record(8, 0.7).with_(final_of=4, candidate=in_full(trial.candidate, quick, seed))
+    assert missing_seeds(trial, [trial, short], quick) == []
+    assert missing_seeds(trial, [trial, short], whole) == [seed, seed + 1000]
+    long = make_record(9, 0.9).with_(final_of=4, candidate=in_full(trial.candidate, whole, seed))
+    found = spreads([trial, short, long], "accuracy")
+    assert found == {4: ([9], 0.9, None)}
+    assert of_record(trial, found) == of_record(long, found) == found[4] and of_record(short, found) is None
 
 
 def test_the_first_seed_of_all_comes_before_the_second_of_any() -> None:

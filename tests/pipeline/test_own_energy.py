@@ -102,6 +102,12 @@ def test_what_is_missing_is_said_and_makes_a_lower_bound() -> None:
     assert "modelled-generic" in said and "boundary: server share" in said
 
 
+def test_what_another_search_has_trained_is_not_in_it_and_said_so() -> None:
+    lent = [make_record(number).with_(lent_by=f"big#{number}", cpu_seconds={"measure": 1.0}) for number in (3, 4)]
+    own = own_energy({"runs": [run(10.0)]}, [*lent, lent[0].with_(number=9, same_as=3)])
+    assert isinstance(own, OwnEnergy) and own.missing == ("the training of 2 models lent by search big",)
+
+
 def test_the_run_that_is_going_on_is_not_taken_for_a_killed_one() -> None:
     assert found([run(10.0, ended=None, process=os.getpid())]).missing == ()
 

@@ -83,7 +83,8 @@ def test_table_has_the_teacher_first_then_the_front_by_latency() -> None:
 
 def test_finals_stand_beside_the_trial_and_beside_each_other() -> None:
     finals = [make_record(6, 0.91, 4.9), make_record(7, 0.89, 4.9)]
-    finals = [one.with_(final_of=2, candidate=Candidate(one.candidate.values, 1000 + one.number)) for one in finals]
+    taught = finals[0].candidate.values
+    finals = [one.with_(final_of=2, candidate=Candidate(taught, 1000 + one.number)) for one in finals]
     report = _small()
     whole = make_report([*report.records, *finals])
     found = dict(columns(whole))
@@ -137,6 +138,12 @@ def test_lines_and_table_say_the_same() -> None:
         assert note.split(":")[0] in shown
 
 
+def test_figures_whose_seal_is_broken_are_not_shown_and_that_is_said() -> None:
+    report = _small(test=None, test_void="test.json was changed after it was sealed")
+    assert "test" not in dict(columns(report))
+    assert "test: test.json was changed after it was sealed." in footnotes(report)
+
+
 def test_json_and_csv_hold_the_front_and_the_teacher(tmp_path: Path) -> None:
     report = _small(test=SEALED, budget={"latency_p50_ms": 6.0})
     write_json_report(report, tmp_path / "front.json")
@@ -149,6 +156,7 @@ def test_json_and_csv_hold_the_front_and_the_teacher(tmp_path: Path) -> None:
     write_csv(report, tmp_path / "front.csv")
     rows = list(csv.DictReader((tmp_path / "front.csv").read_text().splitlines()))
     assert [row["trial"] for row in rows] == ["teacher", "1", "2"]
+    assert {(row["energy_kind"], row["energy_boundary"]) for row in rows} == {("modelled-generic", "package")}
     assert rows[1]["quantize.scheme"] == "static_int8" and rows[1]["energy_kind"] == "modelled-generic"
     assert float(rows[2]["accuracy"]) == 0.9 and float(rows[2]["accuracy_low"]) == pytest.approx(0.89)
     assert to_csv(report) == (tmp_path / "front.csv").read_text()

@@ -58,6 +58,13 @@ def test_a_file_is_copied_and_measured_on_the_new_target(lent: Any) -> None:
     assert record.teacher == bench.reference.sha256
 
 
+def test_a_file_that_was_chosen_after_its_test_says_so_here_too(lent: Any) -> None:
+    bench, run, theirs = lent
+    assert run().test_seen is False
+    seen = partial(borrowed, 8, theirs.with_(test_seen=True), bench, lambda _: None)
+    assert seen().test_seen is True
+
+
 def test_a_device_that_goes_away_leaves_it_pending(lent: Any) -> None:
     bench, run, theirs = lent
     bench.target.fail = small_bench.away("measure")
