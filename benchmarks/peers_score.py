@@ -172,6 +172,7 @@ class Scores:
             "teacher": [peers_table.plain(point, self.labels) for point in points[TEACHER]],
             "ours": [peers_table.plain(point, self.labels) for point in points["ours"]],
             "theirs": peers_table.rows(points["theirs"], points["ours"], self.labels),
+            "against_each": peers_table.against_each(points["theirs"], points["ours"], self.labels),
             "made": {name: {key: told.get(key) for key in ("how", "note")} for name, told in self.made.items()},
             "failed": failed,
             "refused": refused,
@@ -188,7 +189,9 @@ class Scores:
         none = [f"- {name}: {why}" for kind in ("failed", "refused") for name, why in found[kind].items()]
         doubt = [f"Unreliable, to be timed again: {', '.join(found['unreliable'])}"] if found["unreliable"] else []
         tables = [*peers_table.lines(ours), "", *peers_table.lines(found["theirs"])]
-        return [f"Speed-ups are over: {self.against}", "", *tables, "", told, *doubt, "", "No point:", *none]
+        each = [f"- {name} alone: {', '.join(f'{n} {word}' for word, n in counts.items())}"
+                for name, counts in found["against_each"].items()]  # fmt: skip
+        return [f"Speed-ups are over: {self.against}", "", *tables, "", told, *each, *doubt, "", "No point:", *none]
 
     def _point(self, file: File, side: str) -> peers_table.Point | None:
         kept = self._kept("answers", file, ".npy")

@@ -1,12 +1,15 @@
 """Other tools' points against niwaki's: which of them is beaten, by which of ours, and by how much. Pure.
 
 A point of theirs is *dominated* by one of ours that is at least as accurate and faster beyond the interval; *tied*
-where a paired interval cannot tell the accuracies apart and ours is not slower beyond the interval; else it *stands*.
+where a paired test (McNemar's, exact, at 5 %) cannot tell the accuracies apart and ours is not slower beyond the
+interval; else it *stands*. The verdict is the best of ours, so with more of ours there are more chances of a tie;
+`against_each` gives it for each of ours alone.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.confusion import qualities
-from pipeline.statistics import paired_bootstrap, wilson
+from pipeline.statistics import mcnemar_exact, paired_bootstrap, wilson
 
+APART = 0.05  # of the paired test's p
 ORDER = ("dominated", "tied", "stands")
 HEAD = ("point", "accuracy", "speed-up [95 %]", "MB", "verdict", "by", "accuracy lead of ours", "ours is faster by")
 
@@ -39,12 +43,13 @@ class Duel:
     ours: str
     lead: Interval
     faster: Interval
+    apart: bool  # whether the accuracies can be told apart
 
     @property
     def verdict(self) -> str:
         if self.lead[0] >= 0 and self.faster[1] > 1:
             return "dominated"
-        if self.lead[1] <= 0 <= self.lead[2] and self.faster[2] >= 1:
+        if not self.apart and self.faster[2] >= 1:
             return "tied"
         return "stands"
 
@@ -59,6 +64,16 @@ def rows(theirs: Sequence[Point], ours: Sequence[Point], labels: np.ndarray) -> 
     timed = [point for point in ours if point.ratio is not None]
     found = [plain(point, labels) | _beaten(point, timed, labels) for point in theirs]
     return sorted(found, key=lambda row: -row["speedup"][0] if row["speedup"] else math.inf)
+
+
+def against_each(theirs: Sequence[Point], ours: Sequence[Point], labels: np.ndarray) -> dict[str, dict[str, int]]:
+    """By one of ours: how many of theirs it dominates, ties, and leaves standing, alone."""
+    timed = [point for point in theirs if point.ratio is not None]
+    found = {}
+    for our in (point for point in ours if point.ratio is not None):
+        counts = Counter(duel(our, their, labels).verdict for their in timed)
+        found[our.name] = {verdict: counts[verdict] for verdict in ORDER}
+    return found
 
 
 def plain(point: Point, labels: np.ndarray) -> dict[str, Any]:
@@ -77,9 +92,11 @@ def duel(our: Point, their: Point, labels: np.ndarray) -> Duel:
     assert our.ratio is not None and their.ratio is not None
     right = float((our.answers == labels).mean() - (their.answers == labels).mean())
     low, high = paired_bootstrap(lambda counts: qualities(counts)["accuracy"], labels, our.answers, their.answers)
+    apart = mcnemar_exact(our.answers == labels, their.answers == labels) < APART
     middle = math.log(their.ratio[0] / our.ratio[0])
     half = math.hypot(_half(our.ratio), _half(their.ratio))
-    return Duel(our.name, (right, low, high), (math.exp(middle), math.exp(middle - half), math.exp(middle + half)))
+    faster = math.exp(middle), math.exp(middle - half), math.exp(middle + half)
+    return Duel(our.name, (right, low, high), faster, apart)
 
 
 def _beaten(point: Point, ours: Sequence[Point], labels: np.ndarray) -> dict[str, Any]:

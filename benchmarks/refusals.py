@@ -7,7 +7,8 @@ A search's own file, but for its budget, which nothing keeps (a thousand times t
 of its space become trials, each twice, the second time as a new trial of the same shape; the teacher and its answers
 are those below `--root`, the figures of shapes are not. Seconds are the wall's, from the candidate to its record:
 `first` in which a measurement is made, `again` in which it is read. Not one epoch may be spent. On a machine that does
-nothing else. Bars: 5 s and 0.2 s, of every candidate. Prints JSON.
+nothing else: what is timed on a disturbed one is not refused, so it is left out and counted as `unreliable`. Bars: 5 s
+and 0.2 s, of every candidate. Prints JSON.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from search_spaces.candidate import Candidate
 
 FIRST_S, AGAIN_S = 5.0, 0.2
 OUT_OF_REACH = {"speedup": 1000.0}
+AT_ONCE = 1e-6  # minutes: the training of what was not refused ends before its first epoch
 
 
 def main(given: list[str] | None = None) -> None:
@@ -45,7 +47,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--candidates", type=int, default=20)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args(given)
-    config = load_config(arguments.file).model_copy(update={"budget": OUT_OF_REACH})
+    config = load_config(arguments.file, {"limits.trial_minutes": AT_ONCE}).model_copy(update={"budget": OUT_OF_REACH})
     with borrowed(arguments.root) as root:
         found = refused(config, Workspace(root, config.name), arguments.candidates)
     found = {"file": arguments.file, **found}
@@ -76,16 +78,21 @@ def refused(config: SearchConfig, workspace: Workspace, count: int) -> dict[str,
     workspace.make()
     bench = workbench.prepare(config, workspace, lambda line: print(line, file=sys.stderr, flush=True))
     seconds: dict[str, list[float]] = {"first": [], "again": []}
+    unreliable = 0
     wanted = drawn(bench, count, config.seed)
     for number, candidate in enumerate(wanted):
         for turn, (name, taken) in enumerate(seconds.items()):
             begin = time.perf_counter()
             record = run_trial(2 * number + turn, candidate, bench)
+            if any("disturbed machine" in note for note in record.notes):
+                unreliable += 1
+                print("unreliable", file=sys.stderr, flush=True)
+                break
             taken.append(time.perf_counter() - begin)
             if record.end != "refused" or record.curve or "distill" in record.seconds:
                 raise SystemExit(f"{candidate.flat()} was {record.end}, {record.reason}; it should have been refused")
             print(f"{name} {taken[-1]:.2f} s, {record.reason}", file=sys.stderr, flush=True)
-    told = {"candidates": len(wanted), "teacher_ms": round(bench.teacher_latency_ms, 2)}
+    told = {"candidates": len(wanted), "unreliable": unreliable, "teacher_ms": round(bench.teacher_latency_ms, 2)}
     return told | {f"{name}_s": figures(taken) for name, taken in seconds.items()}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 # Training changes no shape, so what is over its limit by more than this stays over it. The band covers the difference
 # between two short measurements on a quiet machine; on another one the measurement's own interval is wider.
 MARGIN = 0.05
+ANYTHING = 1e6  # the share by which a figure may be off of which nothing is known; finite, as a figure must be
 # Of a shape: which layers of the teacher are taken decides weights, and of pruning the criterion does.
 _WEIGHTS_ONLY = ("taken", "criterion", "recovery_epochs", "aware_epochs")
 
@@ -124,9 +124,9 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
 def noise(twin: Twin) -> float:
     """By what share a timed figure may be better than it came out: at the good end of the ratio's interval."""
     latency = twin.measurement["latency"]
-    if twin.unreliable:
-        return math.inf
-    return max(MARGIN, latency["ratio"] / latency["ratio_low"] - 1) if latency["ratio_low"] > 0 else math.inf
+    if twin.unreliable or latency["ratio_low"] <= 0:
+        return ANYTHING
+    return max(MARGIN, float(latency["ratio"] / latency["ratio_low"] - 1))
 
 
 def refuse_dominated(candidate: Candidate, bench: Workbench, twin: Twin, peers: Sequence[TrialRecord]) -> None:

@@ -57,6 +57,19 @@ def test_a_difference_within_the_interval_ties() -> None:
     assert verdict(point("int8", 10, 0.4), point("trial 3", 10, 0.402))["verdict"] == "tied"
 
 
+def test_a_tie_is_what_a_paired_test_cannot_tell_however_noisy_ours_is() -> None:
+    """Six rows that only one gets right are told apart (p = 0.03), five are not (0.06)."""
+    assert verdict(point("int8", 0, 0.4), point("trial 3", 5, 0.1))["verdict"] == "tied"
+    assert verdict(point("int8", 0, 0.4), point("trial 3", 6, 0.1))["verdict"] == "stands"
+
+
+def test_the_verdicts_of_each_of_ours_alone_are_counted() -> None:
+    theirs = [point("a", 10, 0.4), point("b", 0, 0.3), point("untimed", 0, None)]
+    found = peers_table.against_each(theirs, [point("trial 3", 9, 0.1), point("trial 4", 30, 0.05)], LABELS)
+    assert found["trial 3"] == {"dominated": 1, "tied": 0, "stands": 1}
+    assert found["trial 4"] == {"dominated": 0, "tied": 0, "stands": 2}
+
+
 def test_what_nobody_of_ours_reaches_stands() -> None:
     assert verdict(point("int8", 0, 0.4), point("fast", 30, 0.1), point("slow", 0, 0.6))["verdict"] == "stands"
 

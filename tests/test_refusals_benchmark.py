@@ -66,6 +66,22 @@ def test_each_shape_is_tried_twice_under_a_budget_that_nothing_keeps(bench: Any,
     assert found["first_s"].keys() == found["again_s"].keys() == {"median", "most"}
 
 
+def test_what_was_timed_on_a_disturbed_machine_is_counted_apart(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = refusals.run_trial
+
+    def disturbed(number: int, *given: Any) -> TrialRecord:
+        record = honest(number, *given)
+        noted = ("not compared before training: its untrained twin was timed on a disturbed machine",)
+        return record.with_(end="failed", notes=noted) if number == 2 else record
+
+    monkeypatch.setattr(refusals, "run_trial", disturbed)
+    assert run(bench, "--out", str(bench.root / "out.json")) == 0
+    found = json.loads((bench.root / "out.json").read_text())
+    assert (found["candidates"], found["unreliable"]) == (3, 1)
+    assert [number for number, _ in bench.tried] == [0, 1, 2, 4, 5]
+    assert bench.config.limits.trial_minutes == refusals.AT_ONCE
+
+
 def test_a_slow_refusal_is_told_by_the_exit_code(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "AGAIN_S", -1.0)
     assert run(bench) == 1
