@@ -159,7 +159,9 @@ def _modelled(target: HardwareTarget, request: Mapping[str, Any]) -> dict[str, A
 
 def _given(request: Mapping[str, Any]) -> dict[str, Any]:
     """Limits and the tier that the caller set; the target's own hold otherwise."""
-    return {name: request[name] for name in ("seconds", "time_limit_s", "tier") if request.get(name) is not None}
+    return {
+        name: request[name] for name in ("seconds", "time_limit_s", "tier", "over") if request.get(name) is not None
+    }
 
 
 def _as_npy(rows: np.ndarray) -> bytes:

@@ -104,7 +104,7 @@ def _measure(job: Job, runtime: Runtime) -> dict[str, Any]:
             clock=time.perf_counter_ns,
             cpu_clock=time.process_time_ns,
             one_thread=job["threads"] == 1 and not job.get("waits", False),
-            plan=plan_for(job["tier"], job["seconds"], job.get("reference_ms")),
+            plan=plan_for(job["tier"], job["seconds"], job.get("reference_ms"), job.get("over")),
             run_twin=None if twin is None else lambda row: twin.run(ours[row]),
             watch=lambda: read(time.monotonic(), gpu=gpu),
             shape=Shape(**job["shape"]) if job.get("shape") else None,

@@ -43,6 +43,7 @@ class Plan:
     least_rounds: int = SEGMENTS
     looks: tuple[float, ...] = (0.25, 0.5, 1.0)  # of the budget: when the precision is looked at
     half_width: float = 0.0075  # of the log ratio
+    over: float | None = None  # a ratio: once it is surely exceeded no more is asked
     reference_ms: float | None = None  # its fastest known undisturbed time; None: nothing is known
     patience: float = 5.0  # budgets that a session may take to meet that time again
     void_patience: float = 2.0  # budgets that it may take where rounds are void
@@ -52,11 +53,12 @@ class Plan:
     jitter_s: float = 0.6
 
 
-def plan_for(tier: Tier, seconds: float, reference_ms: float | None = None) -> Plan:
+def plan_for(tier: Tier, seconds: float, reference_ms: float | None = None, over: float | None = None) -> Plan:
     """The plan of one measuring process; a final's time is shared out over its processes and ends after one of them."""
     plan = Plan(budget_s=seconds, reference_ms=reference_ms)
     if tier == "screen":
-        return replace(plan, patience=1.0, void_patience=1.0, warmup_cap_s=1.0, half_width=SCREENED, jitter_s=0.3)
+        brief = replace(plan, patience=1.0, void_patience=1.0, warmup_cap_s=1.0, jitter_s=0.3)
+        return replace(brief, half_width=SCREENED, over=over)
     if tier == "final":
         plan = replace(plan, budget_s=seconds / PROCESSES, least_rounds=1, looks=(1.0,))
     return replace(plan, jitter_s=max(plan.jitter_s, plan.budget_s / 4))

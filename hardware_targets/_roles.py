@@ -40,11 +40,13 @@ class HardwareTarget(Protocol):
         time_limit_s: float | None = None,
         tier: Tier = "trial",
         raw: Path | None = None,
+        over: float | None = None,
     ) -> Measurement:
         """Time `model` against `reference`, batch 1, on the same rows of both feed folders.
 
-        It takes at most `seconds` (None: what the tier allows), or until the ratio is precise enough. Where the blocks
-        are timed on this machine they are written to `raw`, an .npz file.
+        It takes at most `seconds` (None: what the tier allows), or until the ratio is precise enough. A screen may end
+        as soon as the ratio is surely above `over`. Where the blocks are timed on this machine they are written to
+        `raw`, an .npz file.
         """
 
     def predict(self, model: Path, feeds: Path, *, time_limit_s: float = 600.0) -> np.ndarray:

@@ -8,6 +8,7 @@ is unreliable.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -64,7 +65,7 @@ class Rounds:
             before = self._clock()
             void_s += 0.0 if self._stretch(first) else (self._clock() - before) / 1e9
             spent = (self._clock() - start) / 1e9
-            if self._given_up(spent, void_s):
+            if self._given_up(spent, void_s) or self._over():
                 return
             worked = spent - void_s
             if len(self.found) < plan.least_rounds or worked < looks[0] * plan.budget_s:
@@ -98,6 +99,13 @@ class Rounds:
 
     def _precise(self, times: tuple[Times, ...]) -> bool:
         return len(self.found) >= SEGMENTS and log_ratio(times[0], times[1])[1] <= self._plan.half_width
+
+    def _over(self) -> bool:
+        """Whether the ratio is surely above what was asked: from half as many rounds, whose interval is the wider."""
+        if self._plan.over is None or len(self.found) < SEGMENTS // 2:
+            return False
+        middle, half = log_ratio(self._times(self.found, 0), self._times(self.found, 1))
+        return middle - half > math.log(self._plan.over)
 
     def _given_up(self, spent: float, void_s: float) -> bool:
         """Whether void rounds have cost what they may; there are rounds enough to show, if not to rely on."""

@@ -95,6 +95,7 @@ class Target:
         time_limit_s: float | None = None,
         tier: Tier = "trial",
         raw: Path | None = None,
+        over: float | None = None,
     ) -> Measurement:
         """Time `model` against `reference` within the limits; both must fit into them together. Errors: TargetError."""
         with self._explained():
@@ -108,6 +109,7 @@ class Target:
                 time_limit_s=time_limit_s,
                 tier=tier,
                 raw=raw,
+                over=over,
             )
         return replace(found, conditions=self._limited(found.conditions))
 

@@ -121,17 +121,21 @@ class Target:
         time_limit_s: float | None = None,
         tier: Tier = "trial",
         raw: Path | None = None,
+        over: float | None = None,
     ) -> Measurement:
         """Time `model` against `reference`, batch 1, on the same rows, for at most `seconds`. Errors: TargetError.
 
-        Where the machine is slower than it is known to be with this reference, it takes up to five times as long; where
-        the reference's time differs from the sessions before, that is looked into by one more session (`_baseline`).
+        A screen ends as soon as the ratio is surely above `over`, for then it has told what it was asked. Where the
+        machine is slower than it is known to be with this reference, it takes up to five times as long; where the
+        reference's time differs from the sessions before, that is looked into by one more session (`_baseline`).
         """
         null, seconds = self._null(), budget_s(tier, self.seconds) if seconds is None else seconds
         limit = limit_s(tier, seconds) if time_limit_s is None else time_limit_s
         counting, counting_s = ({}, 0.0) if tier == "screen" else self._counting()
         sides = {"reference": str(_file(reference)), "reference_feeds": str(reference_feeds.resolve())}
-        job = self._job("measure", model, feeds) | sides | {"seed": seed, "tier": tier, "seconds": seconds}
+        job = (
+            self._job("measure", model, feeds) | sides | {"seed": seed, "tier": tier, "seconds": seconds, "over": over}
+        )
         job |= {"lock": str(lock_path()), "lock_wait_s": limit / 2}
         kept, key = DeviceFile(self.conditions().fingerprint), reference_key(job)
         baseline = kept.baseline(key)

@@ -84,6 +84,7 @@ class Target:
         time_limit_s: float | None = None,  # noqa: ARG002
         tier: Tier = "trial",  # noqa: ARG002
         raw: Path | None = None,  # noqa: ARG002
+        over: float | None = None,  # noqa: ARG002
     ) -> Measurement:
         """The figures of `model` over those of `reference`. Errors: TargetError where either has no row."""
         return self.look_up(*(_keys(path) for path in (model, reference)))

@@ -119,6 +119,7 @@ class Target:
         time_limit_s: float | None = None,
         tier: Tier = "trial",
         raw: Path | None = None,  # noqa: ARG002 - blocks are not brought over the link
+        over: float | None = None,
     ) -> Measurement:
         """Time `model` against `reference` there, under the lock of that machine. Errors: TargetError."""
         sides = [
@@ -126,7 +127,7 @@ class Target:
             for file, rows in ((model, feeds), (reference, reference_feeds))
         ]
         ours, theirs = ({"model": _bundles.listing(file), "feeds": _bundles.listing(rows)} for file, rows in sides)
-        limits = {"seconds": seconds, "time_limit_s": time_limit_s, "tier": tier}
+        limits = {"seconds": seconds, "time_limit_s": time_limit_s, "tier": tier, "over": over}
         request = {"verb": "measure", **self._there, **ours, "reference": theirs, "seed": seed, **limits}
         files = [bundle for side in sides for bundle in side]
         reply, _ = self._remote.ask(request, files)

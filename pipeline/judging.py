@@ -52,11 +52,16 @@ def judge(
 
 
 def device_figures(
-    artifact: OnnxArtifact, bench: Workbench, tier: Tier = "trial", raw: Path | None = None
+    artifact: OnnxArtifact,
+    bench: Workbench,
+    tier: Tier = "trial",
+    raw: Path | None = None,
+    over: float | None = None,
 ) -> Measurement:
     """Latency, energy and memory of a file on the target, interleaved with the study's frozen reference.
 
-    Every timed block is kept in `raw`, where the target is on this machine.
+    A screen may end once the ratio is surely above `over`. Every timed block is kept in `raw`, where the target is on
+    this machine.
     """
     found = bench.target.measure(
         artifact.path,
@@ -66,6 +71,7 @@ def device_figures(
         seed=bench.config.seed,
         tier=tier,
         raw=raw,
+        over=over,
     )
     return told(found, bench.energy, artifact.precision, artifact.macs)
 

@@ -102,7 +102,7 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
     limits = {name: limit for name, limit in bench.config.budget.items() if name not in bench.chance}
     if not limits and not always:
         return None
-    measurement, shipped = untrained_figures(candidate, bench, folder)
+    measurement, shipped = untrained_figures(candidate, bench, folder, surely_over(limits, bench.teacher_latency_ms))
     twin = Twin(device_metrics(measurement, shipped, bench), measurement.to_json())
     # A screen reads no counter, and has too few calls for some percentiles. These are the median at least; what else it
     # does not know, it does not judge.
@@ -119,6 +119,17 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
         why = f"over budget before training: {budget.sentence(limits, figures, over)}"
         raise _refused("; ".join([why, *told]), bench, twin, over)
     return twin
+
+
+def surely_over(limits: Mapping[str, float], teacher_latency_ms: float) -> float | None:
+    """The ratio to the teacher's time beyond which a budget is missed whatever the rest; None where none says so."""
+    ratios = {
+        "latency_ratio": lambda limit: limit,
+        "speedup": lambda limit: 1 / limit,
+        **{name: lambda limit: limit / teacher_latency_ms for name in ("latency_p50_ms", *PERCENTILES)},
+    }
+    found = [ratios[name](limit) for name, limit in limits.items() if name in ratios]
+    return (1 + MARGIN) * min(found) if found else None
 
 
 def noise(twin: Twin) -> float:
@@ -156,8 +167,12 @@ def _refused(why: str, bench: Workbench, twin: Twin, more: Mapping[str, float] |
     )
 
 
-def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> tuple[Measurement, OnnxArtifact]:
+def untrained_figures(
+    candidate: Candidate, bench: Workbench, folder: Path, over: float | None = None
+) -> tuple[Measurement, OnnxArtifact]:
     """Figures of the candidate's untrained twin, and its file's sizes; the file itself is gone afterwards.
+
+    Nobody asks how far its ratio to the teacher is above `over`, so the measurement may end there.
 
     Read back where this shape is known on this device, as it is now, against this reference. What is unreliable is not
     kept, and what was measured before the device drifted is measured again: the ratio may have moved with it.
@@ -173,7 +188,7 @@ def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> t
     twin = rounding(twin, candidate, bench)
     shipped = quantized(export_student(twin, bench, folder), candidate, bench, folder / "untrained.onnx")
     try:
-        measurement = device_figures(shipped, bench, "screen")
+        measurement = device_figures(shipped, bench, "screen", over=over)
     finally:
         shipped.path.unlink(missing_ok=True)
     if not measurement.latency.unreliable:

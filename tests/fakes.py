@@ -89,6 +89,7 @@ class ScriptedTarget:
     predictions: Callable[[Path, Path], np.ndarray] | None = None
     calls: list[tuple[str, Path]] = field(default_factory=list)
     tiers: list[Tier] = field(default_factory=list)
+    over: float | None = None  # of the last measurement
 
     def unavailable(self) -> str | None:
         return self.reason
@@ -111,9 +112,11 @@ class ScriptedTarget:
         time_limit_s: float | None = None,
         tier: Tier = "trial",
         raw: Path | None = None,
+        over: float | None = None,
     ) -> Measurement:
         self._note("measure", model)
         self.tiers.append(tier)
+        self.over = over
         median = self.latency_ms(model) if callable(self.latency_ms) else self.latency_ms
         reasons = (f"foreign CPU: {self.void}",) if self.void else ()
         joules = Energy(median, median / 1.5, median * 1.5, "modelled-generic", "test", "scripted", "a test")

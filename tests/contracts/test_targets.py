@@ -31,8 +31,10 @@ def test_it_knows_its_name_and_threads(name: str) -> None:
 
 
 def test_it_measures_a_model_against_itself(target: HardwareTarget, tmp_path: Path) -> None:
+    """With all that a search gives it."""
     model, feeds = write_null_model(tmp_path)
-    found = target.measure(model, feeds, model, feeds, seed=0, seconds=1)
+    given = {"seconds": 1, "tier": "trial", "raw": tmp_path / "blocks.npz", "over": None}
+    found = target.measure(model, feeds, model, feeds, seed=0, **given)  # type: ignore[arg-type]
     assert 0.5 < found.latency.ratio < 2
     assert found.latency.batch_size == 1
     assert found.conditions.threads == target.threads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from fakes import SimulatedDevice
 
 from hardware_targets import Latency
 from hardware_targets._blocks import latency as figures
-from hardware_targets._plan import Plan, choose_sets
+from hardware_targets._plan import Plan, choose_sets, plan_for
 from hardware_targets._protocol import compare
 
 TRUE = 1.2
@@ -45,6 +46,21 @@ def test_the_interval_covers_the_truth(noise: tuple[float, float]) -> None:
     covered = sum(latency.ratio_low <= TRUE <= latency.ratio_high for latency in found) / len(found)
     assert covered >= 0.93
     assert np.mean([latency.ratio for latency in found]) == pytest.approx(TRUE, rel=0.002)
+
+
+def test_a_screen_ends_once_its_ratio_is_surely_over_what_was_asked() -> None:
+    """No sooner than that is certain, and not at all where the ratio may be below."""
+
+    def screens(over: float | None) -> list[Latency]:
+        plan = replace(plan_for("screen", 1.8, over=over), half_width=0.001)
+        return [session(SimulatedDevice(seed, noise=(0.05, 0.05)), seed=seed, plan=plan) for seed in range(10)]
+
+    whole, brief, below = screens(None), screens(1.05), screens(1.3)
+    ended = [few for few, most in zip(brief, whole, strict=True) if few.rounds < most.rounds]
+    assert len(ended) >= 8 and all(latency.ratio_low > 1.05 for latency in ended)
+    assert sum(latency.rounds for latency in ended) < 0.7 * sum(latency.rounds for latency in whole)
+    assert [latency.rounds for latency in below] == [latency.rounds for latency in whole]
+    assert plan_for("trial", 12.0, over=1.05).over is None
 
 
 def test_linear_drift_cancels() -> None:

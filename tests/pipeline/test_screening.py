@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -208,6 +209,27 @@ def test_a_percentile_that_is_not_known_is_the_median_at_least(
     assert str(caught.value) == f"{figure}; of {name} only the median is known, and it cannot be less"
     assert caught.value.violations == {name: pytest.approx(1.0)}
     assert name not in caught.value.metrics
+
+
+@pytest.mark.parametrize(
+    ("limits", "ratio"),
+    [
+        ({"latency_p50_ms": 4.0}, 0.5),
+        ({"latency_p95_ms": 2.0}, 0.25),
+        ({"latency_ratio": 0.1, "latency_p50_ms": 4.0}, 0.1),
+        ({"speedup": 20.0, "size_mb": 1.0}, 0.05),
+        ({"size_mb": 1.0, "energy_mj": 3.0}, None),
+        ({}, None),
+    ],
+)
+def test_a_screen_need_not_go_on_beyond_what_surely_misses_a_budget(
+    bench: Any, tmp_path: Path, limits: dict[str, float], ratio: float | None
+) -> None:
+    """Times are over the teacher's 8 ms; with the margin within which nobody is refused."""
+    bench.config.budget = {**limits, "accuracy": 0.9}
+    with suppress(Refused):
+        screen(candidate(), bench, tmp_path, always=True)
+    assert bench.target.over == (None if ratio is None else pytest.approx(1.05 * ratio))
 
 
 def test_what_may_be_within_its_budget_is_trained(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
