@@ -24,6 +24,19 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in rows]
 
 
+def stronger(found: Mapping[str, Any]) -> str | None:
+    """What all rules need beside the other baseline, where that was asked."""
+    asked = found.get("against_told_the_score")
+    if not asked:
+        return None
+    base, ours = list(asked), asked["all"]
+    return (
+        f'To the volume that "{base[0]}" has after {found["trials_of_plain_tpe"]} trials, "all" needs '
+        f"{interval(ours['train_s_ratio'])} of its training-seconds and {interval(ours['wall_s_ratio'])} of its time "
+        f"({ours['reached']} of {found['seeds']} seeds there)."
+    )
+
+
 def cells(one: Mapping[str, Any], seeds: int) -> tuple[str, ...]:
     """What a strategy came to, beside plain TPE."""
     open_ended = "> " if one["reached"] < seeds else ""
@@ -46,7 +59,10 @@ def interval(found: Mapping[str, float]) -> str:
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    print(*lines(read_json(parser.parse_args(given).file)), sep="\n")
+    found = read_json(parser.parse_args(given).file)
+    print(*lines(found), sep="\n")
+    if sentence := stronger(found):
+        print("", sentence, sep="\n")
 
 
 if __name__ == "__main__":
