@@ -21,7 +21,7 @@ def unsealed(workspace: Workspace) -> Mapping[str, Any]:
     """The stored figures. Errors: ConfigError when they were edited, or are none."""
     try:
         stored = dict(read_json(workspace.test_file))
-    except ValueError:
+    except (ValueError, TypeError):
         stored = {}
     seal = stored.pop("seal", None)
     if seal != _hash(stored):

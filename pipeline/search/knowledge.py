@@ -26,7 +26,7 @@ from pipeline.record import TrialRecord
 from pipeline.search.chooser import LEAST_ERROR, Goal, Pool, Seen, worth
 from pipeline.search.encoding import Encoding
 from pipeline.search.pool import candidates, whole
-from pipeline.search.standing import Standing
+from pipeline.search.standing import WEIGHTS_ONLY, Standing, felt
 from pipeline.search.surrogate import believe
 from search_spaces import IDENTITY, SearchSpace
 from search_spaces.candidate import Candidate, Scalar
@@ -40,8 +40,6 @@ WORTH_SCREENING_S = 20.0  # a training that takes less is no loss beside the sec
 MOST = 150  # trials that are learned from: time and memory grow with them, what they teach hardly does
 SIZES = ("macs_m",)  # known without training, and near to accuracy on every device
 _SURELY = 0.025  # what is less probable than this to be within the budgets is not proposed
-# What the device does not feel, so nothing of it is learned for figures of the device.
-_WEIGHTS_ONLY = ("distill.", "prune.criterion", "prune.recovery_epochs", "quantize.aware_epochs")
 
 
 @dataclass(frozen=True)
@@ -99,14 +97,14 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
         return None
     names = _names(config, best, known.teacher)
     served = {key: serving_s(pool[key], parents[of]) for key in pool if (of := training(pool[key])) in parents}
-    each, measured = list(pool.values()), {_shape(record.candidate) for record in records if record.metrics}
+    each = list(pool.values())
     seconds = np.array([served.get(candidate.key, np.nan) for candidate in each])
     for left in range(SCREENED if _worth_screening(taught_by) else 0, -1, -1):
         promised = promise(each, taught_by, names, known, config, seconds)
         if not promised.max() > 0:
             return None
         chosen = each[int(np.argmax(promised))]
-        told = not left or chosen.key in served or _shape(chosen) in measured
+        told = not left or chosen.key in served or felt(chosen) in known.standing.measured()
         told = told or known.figures([chosen])[0] is not None
         if told or not known.screen(chosen):
             break
@@ -180,7 +178,9 @@ def promise(
     """
     metric = config.task.metric
     scored = [record for record in records if _scored(record, config)]
-    ranked = {record.number for record in known.standing.front()}  # an unreliable one only where there is no other
+    # an unreliable one only where there is no other
+    doubtful = any(record.unreliable for record in scored)
+    ranked = {record.number for record in known.standing.front()} if doubtful else set[int]()
     quality = {record.number: record.metrics[metric] for record in scored}
     if metric == "accuracy":  # which is what a rung knows
         quality |= _expected(records, scored)
@@ -218,11 +218,6 @@ def _point(record: TrialRecord, config: SearchConfig, ranked: Collection[int]) -
     return _scored(record, config) and record.feasible and (not record.unreliable or record.number in ranked)
 
 
-def _shape(candidate: Candidate) -> tuple[tuple[str, Scalar], ...]:
-    """What the device feels of a candidate."""
-    return tuple(pair for pair in candidate.values if not pair[0].startswith(_WEIGHTS_ONLY))
-
-
 def _names(config: SearchConfig, best: Sequence[TrialRecord], teacher: Figures) -> list[str]:
     """The objectives that the device decides, without those whose figures may not be ranked."""
     named = [name for name in config.objectives if name in DEVICE and teacher.get(name, 0.0) > 0]
@@ -236,16 +231,15 @@ def _figures(
     measured = [record for record in records if record.candidate.student != IDENTITY]
     # of a shape that was measured several times the latest on a quiet machine
     order = sorted((record for record in records if record.metrics), key=lambda record: not record.unreliable)
-    own = {_shape(record.candidate): record.metrics for record in order}
+    own = {felt(record.candidate): record.metrics for record in order}
     told = [
-        {**(before or {}), **own.get(_shape(one), {})}
-        for one, before in zip(wanted, known.figures(wanted), strict=True)
+        {**(before or {}), **own.get(felt(one), {})} for one, before in zip(wanted, known.figures(wanted), strict=True)
     ]
 
     @cache
     def rows() -> Array:
         flats = [candidate.flat() for candidate in [*wanted, *(record.candidate for record in measured)]]
-        return known.encoding.rows(flats, without=_WEIGHTS_ONLY)
+        return known.encoding.rows(flats, without=WEIGHTS_ONLY)
 
     def one(name: str) -> tuple[Array, Array]:
         value = np.array([_doublings(name, figures.get(name), known.teacher, np.nan) for figures in told])

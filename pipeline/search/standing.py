@@ -6,6 +6,17 @@ from collections.abc import Sequence
 
 from pipeline.pareto import contenders, front
 from pipeline.record import TrialRecord
+from search_spaces.candidate import Candidate, Scalar
+
+Shape = tuple[tuple[str, Scalar], ...]
+
+# What the device does not feel, so nothing of it is learned for figures of the device.
+WEIGHTS_ONLY = ("distill.", "prune.criterion", "prune.recovery_epochs", "quantize.aware_epochs")
+
+
+def felt(candidate: Candidate) -> Shape:
+    """What the device feels of a candidate."""
+    return tuple(pair for pair in candidate.values if not pair[0].startswith(WEIGHTS_ONLY))
 
 
 class Standing:
@@ -18,6 +29,7 @@ class Standing:
         self.records = records
         self._objectives, self._seen = objectives, 0
         self._tried: set[str] = set()
+        self._measured: set[Shape] = set()
         self._deciding: list[TrialRecord] = []
 
     def front(self) -> list[TrialRecord]:
@@ -30,9 +42,15 @@ class Standing:
         self._look()
         return self._tried
 
+    def measured(self) -> set[Shape]:
+        """What the device felt of those that have figures and are no finals."""
+        self._look()
+        return self._measured
+
     def _look(self) -> None:
         counting = [record for record in self.records[self._seen :] if record.counts]
         self._seen = len(self.records)
         self._tried |= {record.candidate.key for record in counting}
         if new := [record for record in counting if record.final_of is None]:
+            self._measured |= {felt(record.candidate) for record in new if record.metrics}
             self._deciding = contenders([*self._deciding, *new], self._objectives)

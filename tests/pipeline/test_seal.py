@@ -29,7 +29,7 @@ def test_what_was_sealed_is_read_back(workspace: Workspace) -> None:
     assert {**unsealed(workspace), "seal": None} == {**FIGURES, "seal": None}
 
 
-@pytest.mark.parametrize("content", ["edited", "no seal", "no JSON"])
+@pytest.mark.parametrize("content", ["edited", "no seal", "no JSON", "no mapping"])
 def test_what_was_edited_is_void(workspace: Workspace, content: str) -> None:
     path = workspace.test_file
     if content == "edited":
@@ -37,7 +37,7 @@ def test_what_was_edited_is_void(workspace: Workspace, content: str) -> None:
     elif content == "no seal":
         write_json(path, FIGURES)
     else:
-        path.write_text("{")
+        path.write_text("{" if content == "no JSON" else "[1]")
     with pytest.raises(ConfigError, match="was changed after it was sealed"):
         unsealed(workspace)
     found, void = _test(workspace)

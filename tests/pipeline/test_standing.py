@@ -7,7 +7,8 @@ from records_helper import make_record
 
 from pipeline.pareto import front
 from pipeline.record import TrialRecord
-from pipeline.search.standing import Standing
+from pipeline.search.standing import Standing, felt
+from search_spaces.candidate import Candidate
 
 THREE = ("accuracy", "latency_p50_ms", "energy_mj")
 TWO = ("accuracy", "latency_p50_ms")
@@ -46,6 +47,14 @@ def test_as_a_list_grows_it_says_what_the_whole_list_does() -> None:
             assert three.front() == front(counting(growing), THREE)
             assert three.tried() == {each.candidate.key for each in growing if each.counts}
         assert two.front() == front(counting(growing), TWO)
+        assert three.measured() == {felt(each.candidate) for each in counting(growing) if each.metrics}
+
+
+def test_the_device_feels_no_training() -> None:
+    flat = {"student": "convnet", "convnet.width": 8, "prune.ratio": 0.2, "quantize.scheme": "none"}
+    taught = {"distill.epochs": 4, "prune.criterion": "magnitude", "prune.recovery_epochs": 1}
+    assert felt(Candidate.of({**flat, **taught}, 0)) == felt(Candidate.of(flat, 7))
+    assert felt(Candidate.of({**flat, "convnet.width": 16}, 0)) != felt(Candidate.of(flat, 0))
 
 
 def test_a_stopped_record_that_was_gone_on_with_changes_nothing() -> None:
