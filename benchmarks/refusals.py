@@ -84,7 +84,7 @@ def refused(config: SearchConfig, workspace: Workspace, count: int) -> dict[str,
         for turn, (name, taken) in enumerate(seconds.items()):
             begin = time.perf_counter()
             record = run_trial(2 * number + turn, candidate, bench)
-            if any("disturbed machine" in note for note in record.notes):
+            if record.end != "refused" and any("disturbed machine" in note for note in record.notes):
                 unreliable += 1
                 print("unreliable", file=sys.stderr, flush=True)
                 break

@@ -49,7 +49,7 @@ class Twin:
 
     @property
     def unreliable(self) -> bool:
-        """Timed on a disturbed machine: nobody is refused, stopped or compared by that."""
+        """Timed on a disturbed machine: nobody is refused by that, for good; a stop at a rung may end again."""
         return bool(self.measurement["latency"].get("unreliable", False))
 
 
@@ -70,8 +70,7 @@ def screened(
         found["notes"] = (f"not screened before training: {error}",)
         return None
     if twin is not None and twin.unreliable:
-        found["notes"] = ("not compared before training: its untrained twin was timed on a disturbed machine",)
-        return None
+        found["notes"] = ("not refused by its times: its untrained twin was timed on a disturbed machine",)
     if twin is not None:
         found["screened"] = twin.metrics
     if twin is not None and peers and bench.config.trials.refuse_dominated:
