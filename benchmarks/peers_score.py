@@ -166,13 +166,16 @@ class Scores:
         refused = {file.name: kept.read_text("utf-8") for file in self.files if (kept := self._refused(file)).exists()}
         failed = {name: told["failed"] for name, told in self.made.items() if "failed" in told}
         timed = [(file, told) for file in self.files if (told := self._latency(file))]
+        theirs = peers_table.rows(points["theirs"], points["ours"], self.labels)
+        different = {file.key: point for file in self.files if (point := self._point(file, "theirs"))}
         return {
             "rows": len(self.labels),
             "against": self.against,
             "teacher": [peers_table.plain(point, self.labels) for point in points[TEACHER]],
             "ours": [peers_table.plain(point, self.labels) for point in points["ours"]],
-            "theirs": peers_table.rows(points["theirs"], points["ours"], self.labels),
-            "against_each": peers_table.against_each(points["theirs"], points["ours"], self.labels),
+            "theirs": theirs,
+            "different_files": peers_table.counted(theirs, [point.name for point in different.values()]),
+            "against_each": peers_table.against_each(list(different.values()), points["ours"], self.labels),
             "made": {name: {key: told.get(key) for key in ("how", "note")} for name, told in self.made.items()},
             "failed": failed,
             "refused": refused,
@@ -184,14 +187,15 @@ class Scores:
     def lines(self, found: dict[str, Any]) -> list[str]:
         """The table in Markdown, ours above, and who gave nothing."""
         ours = [*found["teacher"], *found["ours"]]
-        verdicts = [row["verdict"] for row in found["theirs"] if row.get("verdict")]
-        told = ", ".join(f"{verdicts.count(word)} {word}" for word in peers_table.ORDER)
+        points = peers_table.counted(found["theirs"], [row["name"] for row in found["theirs"]])
+        by_whom = {"points": points, "different files": found["different_files"]}
+        by_whom |= {f"files, {name} alone": counts for name, counts in found["against_each"].items()}
+        told = [f"- {who}: {', '.join(f'{count} {word}' for word, count in counts.items())}"
+                for who, counts in by_whom.items()]  # fmt: skip
         none = [f"- {name}: {why}" for kind in ("failed", "refused") for name, why in found[kind].items()]
         doubt = [f"Unreliable, to be timed again: {', '.join(found['unreliable'])}"] if found["unreliable"] else []
         tables = [*peers_table.lines(ours), "", *peers_table.lines(found["theirs"])]
-        each = [f"- {name} alone: {', '.join(f'{n} {word}' for word, n in counts.items())}"
-                for name, counts in found["against_each"].items()]  # fmt: skip
-        return [f"Speed-ups are over: {self.against}", "", *tables, "", told, *each, *doubt, "", "No point:", *none]
+        return [f"Speed-ups are over: {self.against}", "", *tables, "", *told, *doubt, "", "No point:", *none]
 
     def _point(self, file: File, side: str) -> peers_table.Point | None:
         kept = self._kept("answers", file, ".npy")

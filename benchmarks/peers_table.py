@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,12 @@ def against_each(theirs: Sequence[Point], ours: Sequence[Point], labels: np.ndar
         counts = Counter(duel(our, their, labels).verdict for their in timed)
         found[our.name] = {verdict: counts[verdict] for verdict in ORDER}
     return found
+
+
+def counted(found: Sequence[Mapping[str, Any]], names: Collection[str]) -> dict[str, int]:
+    """How many of the rows that are named have each verdict."""
+    counts = Counter(row["verdict"] for row in found if row["name"] in names)
+    return {verdict: counts[verdict] for verdict in ORDER}
 
 
 def plain(point: Point, labels: np.ndarray) -> dict[str, Any]:

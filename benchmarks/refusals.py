@@ -29,7 +29,7 @@ import numpy as np
 from pipeline import workbench
 from pipeline.config import SearchConfig
 from pipeline.config_file import load_config
-from pipeline.screening import device_key
+from pipeline.screening import DISTURBED, device_key
 from pipeline.search.pool import candidates
 from pipeline.trial import run_trial
 from pipeline.workspace import Workspace
@@ -84,7 +84,7 @@ def refused(config: SearchConfig, workspace: Workspace, count: int) -> dict[str,
         for turn, (name, taken) in enumerate(seconds.items()):
             begin = time.perf_counter()
             record = run_trial(2 * number + turn, candidate, bench)
-            if record.end != "refused" and any("disturbed machine" in note for note in record.notes):
+            if record.end != "refused" and DISTURBED in record.notes:
                 unreliable += 1
                 print("unreliable", file=sys.stderr, flush=True)
                 break

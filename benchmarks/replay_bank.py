@@ -22,6 +22,7 @@ import hardware_targets
 import search_spaces
 from pipeline.config import SearchConfig
 from pipeline.record import read_json
+from pipeline.search.standing import felt
 from search_spaces import IDENTITY, SearchSpace, TaskInput
 from search_spaces.candidate import Candidate, Scalar
 
@@ -107,10 +108,10 @@ class Stored:
 
     def _shape_key(self, candidate: Candidate) -> Any:
         """Remembered by what the device might feel: thousands of candidates differ in their training only."""
-        felt = tuple(pair for pair in candidate.values if not pair[0].startswith("distill."))
-        if felt not in self._shape_keys:
-            self._shape_keys[felt] = tuple(self._file(candidate.flat()))
-        return self._shape_keys[felt]
+        shape = felt(candidate)
+        if shape not in self._shape_keys:
+            self._shape_keys[shape] = tuple(self._file(candidate.flat()))
+        return self._shape_keys[shape]
 
     @cached_property
     def _shape_keys(self) -> dict[Any, Any]:

@@ -29,11 +29,10 @@ def stronger(found: Mapping[str, Any]) -> str | None:
     asked = found.get("against_told_the_score")
     if not asked:
         return None
-    base, ours = list(asked), asked["all"]
+    train, there, wall, *_ = cells(asked["all"], found["seeds"])
     return (
-        f'To the volume that "{base[0]}" has after {found["trials_of_plain_tpe"]} trials, "all" needs '
-        f"{interval(ours['train_s_ratio'])} of its training-seconds and {interval(ours['wall_s_ratio'])} of its time "
-        f"({ours['reached']} of {found['seeds']} seeds there)."
+        f'To the volume that "{next(iter(asked))}" has after {found["trials_of_plain_tpe"]} trials, "all" needs '
+        f"{train} of its training-seconds and {wall} of its time ({there} seeds there)."
     )
 
 

@@ -31,7 +31,7 @@ So half of what TPE needs is met as a median on both periods, on v3-v4 just so; 
 The Gaussian process in its box is better than TPE, and half of it is not met: on v3-v4 half of its 15 would be nearly
 the oracle's 7. It has few seeds, for a run of it takes a minute, and the intervals are over grids and do not show it.
 In the tree, where a user would choose it, it draws conditional axes at random, and was not run. The chooser begins with
-3 random networks, as the product does; with one, as in earlier tables, it needed one network less.
+3 random networks, as the product does.
 
 What was tried on v2.x on the way (4 grids, 99 %, mean of medians): scikit-learn's fitted Gaussian process 14.4 (all
 grids, 3 random networks first), weighted shapes 14.8, one random network first 13.0, error logged 12.8, multiply-

@@ -15,7 +15,7 @@ from pipeline import ancestor, workbench
 from pipeline.config import FinalsConfig, SearchConfig
 from pipeline.errors import ConfigError, near
 from pipeline.findings import write_front
-from pipeline.preflight import preflight
+from pipeline.preflight import preflight, same_space
 from pipeline.record import TrialRecord, read_records
 from pipeline.search import study as studies
 from pipeline.search.further import Stores
@@ -52,6 +52,7 @@ def run_finals(
         ledger = stack.enter_context(kept(workspace, "finals"))
         bench = replace(prepare(config, workspace, progress.step), in_full=True)
         ledger.prepared(bench.teacher_spent)
+        same_space(bench.space.describe(), workspace)
         study = studies.open_study(config, workspace.study_url)
         tracker = Tracker(workspace, config, progress.say)
         stack.enter_context(tracker.running())

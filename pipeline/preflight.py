@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,21 +70,19 @@ def same_search(config: SearchConfig, workspace: Workspace) -> None:
     state = workspace.state()
     if state is None:
         return
-    changed = list(differences(_as_now(state["config"]), config.resolved()))
-    if changed:
-        raise ConfigError(
-            f"search {config.name!r} was begun with another configuration: "
-            + "; ".join(changed)
-            + ". Put these back to go on with it, or give a new `name:` to start another"
-        )
+    _unchanged(config.name, "configuration", list(differences(_as_now(state["config"]), config.resolved())))
 
 
 def same_space(space: Mapping[str, Any], workspace: Workspace) -> None:
     """A search goes on in its own space, whatever its file says by now. Errors: ConfigError."""
     before = (workspace.state() or {}).get("space")
-    if changed := [] if before is None else list(differences(before, space)):
+    _unchanged(workspace.name, "space", [] if before is None else list(differences(before, space)))
+
+
+def _unchanged(name: str, what: str, changed: Sequence[str]) -> None:
+    if changed:
         raise ConfigError(
-            f"search {workspace.name!r} was begun in another space: {'; '.join(changed)}. "
+            f"search {name!r} was begun with another {what}: {'; '.join(changed)}. "
             "Put these back to go on with it, or give a new `name:` to start another"
         )
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # between two short measurements on a quiet machine; on another one the measurement's own interval is wider.
 MARGIN = 0.05
 ANYTHING = 1e6  # the share by which a figure may be off of which nothing is known; finite, as a figure must be
+DISTURBED = "not refused by its times: its untrained twin was timed on a disturbed machine"
 # Of a shape: which layers of the teacher are taken decides weights, and of pruning the criterion does.
 _WEIGHTS_ONLY = ("taken", "criterion", "recovery_epochs", "aware_epochs")
 
@@ -49,7 +50,7 @@ class Twin:
 
     @property
     def unreliable(self) -> bool:
-        """Timed on a disturbed machine: nobody is refused by that, for good; a stop at a rung may end again."""
+        """Timed on a disturbed machine. Nobody is refused by such a time, for a refusal is for good."""
         return bool(self.measurement["latency"].get("unreliable", False))
 
 
@@ -70,7 +71,7 @@ def screened(
         found["notes"] = (f"not screened before training: {error}",)
         return None
     if twin is not None and twin.unreliable:
-        found["notes"] = ("not refused by its times: its untrained twin was timed on a disturbed machine",)
+        found["notes"] = (DISTURBED,)
     if twin is not None:
         found["screened"] = twin.metrics
     if twin is not None and peers and bench.config.trials.refuse_dominated:
@@ -122,13 +123,10 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
 
 def surely_over(limits: Mapping[str, float], teacher_latency_ms: float) -> float | None:
     """The ratio to the teacher's time beyond which a budget is missed whatever the rest; None where none says so."""
-    ratios = {
-        "latency_ratio": lambda limit: limit,
-        "speedup": lambda limit: 1 / limit,
-        **{name: lambda limit: limit / teacher_latency_ms for name in ("latency_p50_ms", *PERCENTILES)},
-    }
-    found = [ratios[name](limit) for name, limit in limits.items() if name in ratios]
-    return (1 + MARGIN) * min(found) if found else None
+    ratios = [limit / teacher_latency_ms for name, limit in limits.items() if name in ("latency_p50_ms", *PERCENTILES)]
+    ratios += [limit for name, limit in limits.items() if name == "latency_ratio"]
+    ratios += [1 / limit for name, limit in limits.items() if name == "speedup"]
+    return (1 + MARGIN) * min(ratios) if ratios else None
 
 
 def noise(twin: Twin) -> float:

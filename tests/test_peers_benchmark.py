@@ -63,6 +63,13 @@ def test_a_tie_is_what_a_paired_test_cannot_tell_however_noisy_ours_is() -> None
     assert verdict(point("int8", 0, 0.4), point("trial 3", 6, 0.1))["verdict"] == "stands"
 
 
+def test_verdicts_are_counted_by_name() -> None:
+    found = peers_table.rows([point("a", 10, 0.4), point("same as a", 10, 0.4), point("b", 0, None)],
+                             [point("trial 3", 9, 0.1)], LABELS)  # fmt: skip
+    assert peers_table.counted(found, ["a", "same as a", "b"]) == {"dominated": 2, "tied": 0, "stands": 0}
+    assert peers_table.counted(found, ["a", "b"]) == {"dominated": 1, "tied": 0, "stands": 0}
+
+
 def test_the_verdicts_of_each_of_ours_alone_are_counted() -> None:
     theirs = [point("a", 10, 0.4), point("b", 0, 0.3), point("untimed", 0, None)]
     found = peers_table.against_each(theirs, [point("trial 3", 9, 0.1), point("trial 4", 30, 0.05)], LABELS)
@@ -157,7 +164,7 @@ def test_timed_figures_enter_the_table(laid_out: dict[str, Path]) -> None:
         write(scores.work / "latency" / f"{file.key}.json", told)
     found = scores.report()
     assert {row["name"]: row["verdict"] for row in found["theirs"]} == {"a": "dominated", "b 00": "stands"}
-    assert {"1 dominated, 0 tied, 1 stands", "Unreliable, to be timed again: a"} <= set(scores.lines(found))
+    assert {"- points: 1 dominated, 0 tied, 1 stands", "Unreliable, to be timed again: a"} <= set(scores.lines(found))
 
 
 class Device:

@@ -71,8 +71,7 @@ def test_what_was_timed_on_a_disturbed_machine_is_counted_apart(bench: Any, monk
 
     def disturbed(number: int, *given: Any) -> TrialRecord:
         record = honest(number, *given)
-        noted = ("not compared before training: its untrained twin was timed on a disturbed machine",)
-        return record.with_(end="failed", notes=noted) if number == 2 else record
+        return record.with_(end="failed", notes=(refusals.DISTURBED,)) if number == 2 else record
 
     monkeypatch.setattr(refusals, "run_trial", disturbed)
     assert run(bench, "--out", str(bench.root / "out.json")) == 0

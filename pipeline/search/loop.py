@@ -98,10 +98,11 @@ def run_search(
         ledger = stack.enter_context(kept(workspace, "search"))
         bench = prepare(config, workspace, progress.step, progress.say)
         ledger.prepared(bench.teacher_spent)
-        same_space(bench.space.describe(), workspace)
+        space = bench.space.describe()
+        same_space(space, workspace)
         workspace.save_state(
             config=config.resolved(),
-            space=bench.space.describe(),
+            space=space,
             target=bench.target.conditions().to_json(),
             notes=list(bench.notes),
         )

@@ -252,7 +252,7 @@ def test_a_space_that_was_edited_is_refused_with_the_axes(go, tmp_path: Path) ->
     go(4, space=str(file))
     go(5, space=str(file))
     file.write_text(yaml.safe_dump({**SPACE, "distill": {"temperature": [3.0]}}))
-    with pytest.raises(ConfigError, match=r"begun in another space: distill.temperature: .* -> 3.0\. Put"):
+    with pytest.raises(ConfigError, match=r"begun with another space: distill.temperature: .* -> 3.0\. Put"):
         go(6, space=str(file))
 
 
@@ -362,6 +362,19 @@ def test_a_trained_student_is_harvested_and_the_study_told(go, monkeypatch, tmp_
         assert child.number - parent.number in (1, 2)
     assert [record.number for record in records] == list(range(len(records)))
     assert states(tmp_path) == {record.number: "COMPLETE" for record in records}
+
+
+def test_who_begins_with_a_student_inherits_from_whom_it_did(go, monkeypatch) -> None:
+    """Its training is that student's, so a rerun or a final of it begins where that one began."""
+
+    def inherits(number: int, *rest: Any, **more: Any) -> TrialRecord:
+        record = harvested(number, *rest, **more)
+        return record if record.trained_by is not None else record.with_(inherited_from=number + 100)
+
+    monkeypatch.setattr(loop, "run_trial", inherits)
+    records = go(12, space="default", trials={"harvest": 2}, sampler="tpe").report.records
+    children = [record for record in records if record.trained_by is not None]
+    assert children and all(child.inherited_from == child.trained_by + 100 for child in children)
 
 
 def test_a_sampler_that_knows_asks_for_what_a_student_serves(go, monkeypatch, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from records_helper import TEACHER, make_record, make_report, make_search
 from rich.console import Console
 
 from pipeline.energy_words import MARKS, energy_sentence
+from pipeline.findings import best_int8
 from pipeline.front_words import footer
 from pipeline.report import (
     columns,
@@ -136,6 +137,16 @@ def test_lines_and_table_say_the_same() -> None:
     for note in footnotes(report):
         assert note in lines(report)
         assert note.split(":")[0] in shown
+
+
+def test_the_teachers_own_best_int8_is_no_file_that_broke() -> None:
+    own = [("static_int8", 0.10, 1.0), ("dynamic_int8", 0.90, 3.0), ("static_int8", 0.88, 2.0), ("none", 0.95, 0.5)]
+    records = [
+        make_record(number, accuracy, latency, student="identity", scheme=scheme)
+        for number, (scheme, accuracy, latency) in enumerate(own)
+    ]
+    assert best_int8([*records, make_record(9, 0.99, 0.1)], "accuracy") == [2, 1]
+    assert best_int8(records[3:], "accuracy") == []
 
 
 def test_figures_whose_seal_is_broken_are_not_shown_and_that_is_said() -> None:
