@@ -19,7 +19,7 @@ from replay_rules import Reached, Refuses, Resumes, Stops, Violations, device_vi
 
 from pipeline import budget
 from pipeline.config import SOONER
-from pipeline.harvest import Training, lenders, lends, siblings, training
+from pipeline.harvest import Training, epochs_more, lenders, lends, siblings, training
 from pipeline.metrics import METRICS
 from pipeline.pareto import front, front_hypervolume, rankable
 from pipeline.record import End, TrialRecord
@@ -266,6 +266,8 @@ class Search:
             return
         points = [one for one in self.bank.known(siblings(parent.candidate, self.space))
                   if one.candidate.key not in self.tried]  # fmt: skip
+        if self.strategy.choose:
+            points = [one for one in points if not epochs_more(one.candidate, parent.candidate)]
         for point in points[: self.strategy.harvest]:
             found = self._tried(point, studies.count(self.study), parent=record)
             studies.add(self.study, found, self.config, self.space)

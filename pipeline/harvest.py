@@ -59,17 +59,22 @@ def serving_s(candidate: Candidate, parent: TrialRecord) -> float:
     not from the beginning.
     """
     seconds = sum(spent for phase, spent in parent.seconds.items() if phase not in _OF_THE_TRAINING)
-    ours, theirs = (one.section("prune") for one in (candidate, parent.candidate))
-    quantize = candidate.section("quantize")
-    pruned = ours != theirs and bool(ours.get("ratio", 0))
-    further = float(ours["recovery_epochs"]) if pruned else 0.0
-    further += float(quantize.get("aware_epochs", 0)) if quantize.get("scheme") in TRAINED_SCHEMES else 0.0
+    further = epochs_more(candidate, parent.candidate)
     if not further:
         return seconds
     if "distill" not in parent.seconds or parent.resumed_from is not None:
         return math.nan
     epochs = float(parent.candidate.section("distill").get("epochs", 1))
     return seconds + parent.seconds["distill"] * further / max(epochs, 1.0)
+
+
+def epochs_more(candidate: Candidate, parent: Candidate) -> float:
+    """Epochs that `candidate` still trains where it begins with the student of `parent`."""
+    ours, theirs = (one.section("prune") for one in (candidate, parent))
+    quantize = candidate.section("quantize")
+    pruned = ours != theirs and bool(ours.get("ratio", 0))
+    further = float(ours["recovery_epochs"]) if pruned else 0.0
+    return further + (float(quantize.get("aware_epochs", 0)) if quantize.get("scheme") in TRAINED_SCHEMES else 0.0)
 
 
 def siblings(candidate: Candidate, space: SearchSpace) -> list[dict[str, Scalar]]:

@@ -34,7 +34,7 @@ from search_spaces.candidate import Candidate, Scalar
 Array = NDArray[np.float64]
 Figures = Mapping[str, float]
 
-FEWEST = 3  # trained students before anything is predicted of others
+FEWEST = 2  # trained students before anything is predicted of others
 SCREENED = 4  # candidates at most that are measured untrained before one is proposed
 WORTH_SCREENING_S = 20.0  # a training that takes less is no loss beside the seconds of a measurement
 MOST = 150  # trials that are learned from: time and memory grow with them, what they teach hardly does
@@ -115,7 +115,7 @@ def enough(records: Iterable[TrialRecord], config: SearchConfig) -> bool:
     """Whether there is enough to learn from; it looks no further than it has to.
 
     Two refusals count as one trained student: they tell of the device what it tells, and where nearly all are refused,
-    chance would find no third one.
+    chance would find no second one.
     """
     needed, trained = config.sampler.startup_trials, 2 * FEWEST
     for record in records:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.config import SearchConfig
-from pipeline.harvest import Training, lenders, lends, siblings, training
+from pipeline.harvest import Training, epochs_more, lenders, lends, siblings, training
 from pipeline.lineage import Begun, begun, serves
 from pipeline.record import UNPRUNED, TrialRecord
 from pipeline.search.knowledge import enough
@@ -51,20 +51,22 @@ class Serving:
     def at_once(self, parent: TrialRecord) -> list[tuple[Candidate, Begun]]:
         """What is tried now with the student that `parent` trained, and what is stored for it.
 
-        Nothing where the sampler knows what they promise, and asks for them itself.
+        A sampler that knows what they promise asks for them itself; until it knows, what takes no epoch is tried.
         """
-        if not lends(parent) or self._by_the_sampler():
+        if not lends(parent) or (self._by_the_sampler and enough(self.records, self.config)):
             return []
         served = sum(record.trained_by == parent.number for record in self.records)
         tried = {record.candidate.key for record in self.records if record.counts}
         candidates = [Candidate.of(flat, parent.candidate.seed) for flat in siblings(parent.candidate, self.space)]
+        if self._by_the_sampler:
+            candidates = [one for one in candidates if not epochs_more(one, parent.candidate)]
         starts = [(one, begun(one, parent, self.workspace.folder)) for one in candidates if one.key not in tried]
         able = [(candidate, start) for candidate, start in starts if start is not None]
         return able[: max(self.config.trials.harvest - served, 0)]
 
     def has_served(self, parent: TrialRecord) -> None:
         """Its student before pruning, as large as the student, goes once all that was to begin with it has."""
-        if not self._by_the_sampler():
+        if not self._by_the_sampler:
             self._drop(parent)
 
     def keep_only(self, lending: Collection[int]) -> None:
@@ -78,8 +80,9 @@ class Serving:
         start = None if parent is None else begun(candidate, parent, self.workspace.folder)
         return None if parent is None or start is None else (parent, start)
 
+    @property
     def _by_the_sampler(self) -> bool:
-        return self.config.sampler.name == "device_aware" and enough(self.records, self.config)
+        return self.config.sampler.name == "device_aware"
 
     def _drop(self, record: TrialRecord) -> None:
         shutil.rmtree(self.workspace.trial(record.number) / UNPRUNED, ignore_errors=True)

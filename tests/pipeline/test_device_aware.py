@@ -121,11 +121,12 @@ def test_refusals_tell_of_the_device_where_chance_finds_nothing_that_fits() -> N
     tight = config(budget={"latency_p50_ms": 1.2})
     refused = [one.with_(end="refused", violations={"latency_p50_ms": 0.5}) for one in some(60)]
     over = [one for one in refused if one.metrics["latency_p50_ms"] > 1.5]
-    assert propose(known(over[:5]), tight) is None
+    assert propose(known(over[:3]), tight) is None
     candidate = propose(known(over[:12]), tight)
     assert candidate is not None and figures(candidate)["latency_p50_ms"] <= 1.5
-    assert propose(known([*over[:4], record(90, at())]), tight) is not None  # two refusals are worth one student
-    assert propose(known([*over[:3], record(90, at())]), tight) is None
+    one = record(90, at())
+    assert propose(known([*over[:2], one]), tight) is not None  # two refusals are worth one student
+    assert propose(known([over[0], one, one.with_(number=91, trained_by=90)]), tight) is None
 
 
 def test_a_percentile_that_the_teacher_has_no_figure_of_counts_all_the_same() -> None:

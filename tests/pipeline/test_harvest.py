@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kin import candidate, record, space
 
-from pipeline.harvest import LATEST, Training, lenders, lends, serving_s, siblings, training
+from pipeline.harvest import LATEST, Training, epochs_more, lenders, lends, serving_s, siblings, training
 from pipeline.pareto import front
 from pipeline.record import TrialRecord
 from search_spaces.candidate import Candidate
@@ -96,6 +96,8 @@ def test_seconds_of_who_begins_with_a_student() -> None:
     assert serving_s(pruned, parent) == 13.0 + 2 * 40.0 / 4
     rounded = candidate(space(), **taught, **{"quantize.scheme": "qat_int8", "quantize.aware_epochs": 1})
     assert serving_s(rounded, parent) == 13.0 + 40.0 / 4
+    own = parent.candidate
+    assert (epochs_more(pruned, own), epochs_more(rounded, own), epochs_more(own, pruned)) == (2.0, 1.0, 0.0)
     for elsewhere in (
         parent.with_(seconds={name: s for name, s in seconds.items() if name != "distill"}),  # lent by another search
         parent.with_(resumed_from=3),  # its seconds are of its last part

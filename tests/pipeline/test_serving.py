@@ -45,6 +45,22 @@ def test_what_is_tried_at_once_is_new_and_no_more_than_asked_for(tmp_path: Path)
     assert left[0].key == second[0].key
 
 
+def test_for_a_sampler_that_is_to_choose_only_what_takes_no_epoch_is_tried_at_once(tmp_path: Path) -> None:
+    parent = record(candidate(space()))
+    room, asking = (serving(tmp_path, [parent], sampler=name) for name in ("tpe", "device_aware"))
+    stored(room.workspace.folder)
+    ratios = [one.section("prune")["ratio"] for one, _ in room.at_once(parent)]
+    assert ratios == [0.3, 0.5, 0.0, 0.0]
+    found = [one for one, _ in asking.at_once(parent)]
+    assert found and all(one.section("prune") == parent.candidate.section("prune") for one in found)
+    left = trial_folder(asking.workspace.folder, parent.number) / UNPRUNED
+    left.mkdir(parents=True)
+    asking.has_served(parent)
+    assert left.exists()  # the others may be asked for later
+    room.has_served(parent)
+    assert not left.exists()
+
+
 def test_students_before_pruning_stay_for_those_who_lend(tmp_path: Path) -> None:
     pruned = {"prune.ratio": 0.3}
     records = [record(candidate(space(), **pruned), number=number) for number in (3, 4)]
