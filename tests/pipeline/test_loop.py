@@ -378,7 +378,7 @@ def test_who_begins_with_a_student_inherits_from_whom_it_did(go, monkeypatch) ->
 
 
 def test_a_sampler_that_knows_asks_for_what_a_student_serves(go, monkeypatch, tmp_path: Path) -> None:
-    """At first what takes no epoch; later what promises enough, with its student's seed, however long ago that was trained."""
+    """At first what takes no epoch; later what promises enough, with its student's seed, trained long ago or not."""
     there = list[bool]()
 
     def watched(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None, **_: Any) -> TrialRecord:
