@@ -25,7 +25,7 @@ from pipeline.pareto import front, front_hypervolume, rankable
 from pipeline.record import End, TrialRecord
 from pipeline.search import study as studies
 from pipeline.search.knowledge import enough
-from pipeline.search.standing import Standing
+from pipeline.search.standing import Standing, felt
 from search_spaces import IDENTITY
 
 
@@ -97,7 +97,10 @@ class Search:
         self._reached: dict[int, list[Reached]] = {rung: [] for rung in strategy.rungs}
         self._waiting: dict[str, int] = {}  # stopped candidates and the rung where they are
         self._wronged_stops: set[str] = set()
-        self._first = [*bank.identities(), *bank.known(recipe_candidates(bank.space).values())]
+        recipes = bank.known(recipe_candidates(bank.space).values())
+        if strategy.choose:  # as in the product's loop
+            recipes = list({felt(one.candidate): one for one in reversed(recipes)}.values())[::-1]
+        self._first = [*bank.identities(), *recipes]
         self._train_s = self._wall_s = 0.0
 
     def until(self, *, trials: int | None = None, train_s: float | None = None) -> Run:

@@ -13,6 +13,7 @@ import synthetic_bank
 import yaml
 
 from pipeline.record import TrialRecord, read_json
+from pipeline.search.standing import felt
 from search_spaces import IDENTITY
 from search_spaces.candidate import Candidate
 
@@ -23,6 +24,7 @@ import replay  # isort: skip
 import replay_bank  # isort: skip
 import replay_rules  # isort: skip
 import replay_table  # isort: skip
+import replay_search  # isort: skip
 from replay_search import Mark, Run, Search, Strategy, best_volume  # isort: skip
 
 Make = Callable[..., replay_bank.Stored]
@@ -92,6 +94,25 @@ def test_identities_then_recipes_then_the_sampler_and_nothing_twice(make: Make, 
     first = [point.candidate.key for point in found.identities()] + recipes
     assert recipes and tried[: len(first)] == first
     assert run.trained == sum(record.candidate.student != IDENTITY for record in run.records)
+
+
+def test_a_second_recipe_of_a_shape_is_left_to_a_chooser(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the product's loop; every other sampler is given both."""
+    found = make()
+    alike: dict[Any, list[replay_bank.Point]] = {}
+    for point in found.students():
+        alike.setdefault(felt(point.candidate), []).append(point)
+    first, second = next(points for points in alike.values() if len(points) > 1)[:2]
+    flats = {str(number): point.candidate.flat() for number, point in enumerate((first, second))}
+    monkeypatch.setattr(replay_search, "recipe_candidates", lambda _: flats)
+    count = len(found.identities()) + 2
+    plain = keys(Search(found, Strategy(), 0).until(trials=count))
+    assert plain[-2:] == [first.candidate.key, second.candidate.key]
+    chooses = Strategy(choose=lambda search: search.bank.students()[-1])
+    assert keys(Search(found, chooses, 0).until(trials=count))[-2:] == [
+        first.candidate.key,
+        found.students()[-1].candidate.key,
+    ]
 
 
 def test_the_study_learns_of_what_was_met(make: Make) -> None:

@@ -37,6 +37,7 @@ from pipeline.search import study as studies
 from pipeline.search.further import Stores
 from pipeline.search.knowledge import Known
 from pipeline.search.serving import Serving
+from pipeline.search.standing import Shape, felt
 from pipeline.search.waiting import Waiting
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
@@ -346,17 +347,26 @@ class _Loop:
                 queued.append(params)
 
     def _enqueue_recipes(self) -> None:
-        """The known recipes, through the user's space; those that are done or queued are left out."""
+        """The known recipes, through the user's space; those that are done or queued are left out.
+
+        A sampler that knows what a candidate promises is to ask for a second one of the same shape itself.
+        """
         self._recipes_queued = True
         tried = {record.candidate.key for record in self.records if record.end != "interrupted"}
-        queued = studies.waiting(self.study)
+        queued, first = studies.waiting(self.study), dict[Shape, str]()
+        begun = any(record.candidate.student != IDENTITY for record in self.records)
+        once = self.config.recipes == "all" and self.config.sampler.name == "device_aware"
         for name, flat in recipes(self.config).items():
             params = self.space.params_of(flat)
             if isinstance(params, str):
-                if not any(record.candidate.student != IDENTITY for record in self.records):
+                if not begun:
                     self.progress.say(f"recipe {name} is left out: {params}")
                 continue
             candidate = studies.candidate_of(params, self.space, self.config.seed)
+            if once and (other := first.setdefault(felt(candidate), name)) != name:
+                if not begun:
+                    self.progress.say(f"recipe {name} is left to the sampler: it has the shape of {other}")
+                continue
             if candidate.key not in tried and params not in queued:
                 studies.enqueue(self.study, params)
 

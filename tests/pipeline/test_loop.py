@@ -13,6 +13,7 @@ import synthetic
 import yaml
 from watching import Heard, Killed
 
+import search_spaces
 from pipeline.cli import run as command_line
 from pipeline.errors import ConfigError, Failed, Refused, Unavailable
 from pipeline.harvest import lends, training
@@ -58,6 +59,30 @@ def test_recipes_come_after_the_identities(go) -> None:
     records = go(7, recipes=["hinton", "small_separable"], space="default").report.records
     assert [record.candidate.flat().get("convnet.block") for record in records[5:7]] == ["plain", "separable"]
     assert records[6].precision == "static_int8"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "asked", "count"),
+    [("device_aware", "all", 2), ("tpe", "all", 3), ("device_aware", ["hinton", "hotter", "small_separable"], 3)],
+)
+def test_a_second_recipe_of_a_shape_is_left_to_a_sampler_that_knows(
+    go, monkeypatch, sampler: str, asked: Any, count: int
+) -> None:
+    """Unless it is asked for by its name. A resumed search says nothing of it, and queues no other ones."""
+    known = search_spaces.recipes("image")
+    hinton, other = known["hinton"], known["small_separable"]
+    some = {"hinton": hinton, "hotter": {**hinton, "distill.temperature": 6.0}, "small_separable": other}
+    monkeypatch.setattr(search_spaces, "recipes", lambda *_: some)
+    heard = Heard()
+    changes: dict[str, Any] = {"recipes": asked, "space": "default", "sampler": sampler}
+    records = go(5 + count, heard, **changes).report.records
+    temperatures = [record.candidate.flat()["distill.temperature"] for record in records[5:]]
+    assert temperatures == ([4.0, 4.0] if count == 2 else [4.0, 6.0, 4.0])
+    left = [line for line in heard.said if "is left to the sampler" in line]
+    assert left == (["recipe hotter is left to the sampler: it has the shape of hinton"] if count == 2 else [])
+    again = Heard()
+    assert len(go(5 + count, again, **changes).report.records) == 5 + count
+    assert not [line for line in again.said if "recipe" in line]
 
 
 def test_a_longer_limit_goes_on(go) -> None:
