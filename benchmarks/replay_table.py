@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.record import read_json
 
-HEADINGS = ("strategy", "training-seconds", "seeds there", "wall", "volume for equal training", "points per training")
+HEADINGS = ("strategy", "training-seconds", "median", "seeds there", "wall", "volume for equal training", "points")
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
@@ -29,7 +29,7 @@ def stronger(found: Mapping[str, Any]) -> str | None:
     asked = found.get("against_told_the_score")
     if not asked:
         return None
-    train, there, wall, *_ = cells(asked["all"], found["seeds"])
+    train, _, there, wall, *_ = cells(asked["all"], found["seeds"])
     return (
         f'To the volume that "{next(iter(asked))}" has after {found["trials_of_plain_tpe"]} trials, "all" needs '
         f"{train} of its training-seconds and {wall} of its time ({there} seeds there)."
@@ -42,6 +42,7 @@ def cells(one: Mapping[str, Any], seeds: int) -> tuple[str, ...]:
     points = one["points_per_trained_student"]
     return (
         open_ended + interval(one["train_s_ratio"]),
+        f"{one['train_s_median']:.3g}" if "train_s_median" in one else "-",  # not in figures older than it
         f"{one['reached']} of {seeds}",
         open_ended + interval(one["wall_s_ratio"]),
         interval(one["volume_at_equal_training"]),

@@ -321,6 +321,20 @@ def test_seconds_to_a_volume() -> None:
     assert replay.seconds_to(run, 4.0, "train_s") == (30.0, False)
 
 
+def test_who_has_not_come_to_the_volume_goes_on_to_three_times_the_training(make: Make) -> None:
+    found, strategy = make(), Strategy("random")
+    plain = replay.run(found, strategy, (0, {"train_s": 60.0}))
+    first, last = plain.marks[0].volume, plain.last.volume
+    there = replay.run(found, strategy, (0, {"train_s": 60.0, "volume": first}))
+    assert [mark.train_s for mark in there.marks] == [mark.train_s for mark in plain.marks]
+    on = replay.run(found, strategy, (0, {"train_s": 60.0, "volume": last + 0.01}))
+    assert on.last.train_s > plain.last.train_s and on.marks[: len(plain.marks)] == plain.marks
+    beyond = [mark for mark in on.marks if mark.volume >= last + 0.01]
+    assert len(beyond) < 20 and beyond  # it does not go on for long after that
+    never = replay.run(found, strategy, (0, {"train_s": 60.0, "volume": 99.0}))
+    assert never.last.train_s >= 180.0 > never.marks[-2].train_s or len(never.records) == len(found.points)
+
+
 def test_a_ratio_has_an_interval_and_pairs_stay_together() -> None:
     even = replay.ratio([1.0, 2.0, 3.0], [4.0, 8.0, 12.0])
     assert even == {"value": 0.25, "low": 0.25, "high": 0.25}
