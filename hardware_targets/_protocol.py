@@ -59,7 +59,7 @@ def compare(
     call computes on one thread and waits for nothing, so that wall time without CPU time is time given to others.
     `run_twin` is the candidate once more; `shape` is that of the process before, in a session of several; `known_ms`
     what the reference took before, by the number of inputs. Percentiles are of single candidate calls, the rows
-    in turn, taken afterwards.
+    in turn, taken afterwards; nobody asks for them where the ratio is surely over what was asked.
     """
     runs = [run_candidate, run_reference, *([run_twin] if run_twin else [])]
     warm = [_warm_up(run, len(work), clock, plan) for run in runs]
@@ -84,7 +84,7 @@ def compare(
     times = rounds.times()
     record = Record(
         times,
-        jitter_ms=tuple(_jitter(run_candidate, rows, warm[0].call_ns, clock, plan)),
+        jitter_ms=() if rounds.surely_over else tuple(_jitter(run_candidate, rows, warm[0].call_ns, clock, plan)),
         calls=times[0].counted.size * sides[0].passes * len(sets[0]),
         warmup_calls=warm[0].calls,
         steady=all(side.steady for side in warm),

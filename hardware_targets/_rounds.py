@@ -54,6 +54,7 @@ class Rounds:
         self.found: list[_Round] = []
         self.void: list[_Round] = []
         self.reasons: Counter[str] = Counter()
+        self.surely_over = False  # it ended because the ratio is above what was asked
         self._readings: list[Reading] = []  # of the stretch that runs
         self._read_at = clock()
 
@@ -65,7 +66,8 @@ class Rounds:
             before = self._clock()
             void_s += 0.0 if self._stretch(first) else (self._clock() - before) / 1e9
             spent = (self._clock() - start) / 1e9
-            if self._given_up(spent, void_s) or self._over():
+            self.surely_over = self._over()
+            if self.surely_over or self._given_up(spent, void_s):
                 return
             worked = spent - void_s
             if len(self.found) < plan.least_rounds or worked < looks[0] * plan.budget_s:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,10 +95,10 @@ class Workspace:
                 raise ConfigError(
                     f"{folder} cannot be made: {error.strerror}; give a folder you can write to with `--root`"
                 ) from None
-        probe = self.folder / ".writable"
-        try:
-            probe.write_text("x", encoding="utf-8")
-            probe.unlink()
+        try:  # a name of its own: another process may begin the same search now
+            with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=".writable-") as probe:
+                probe.write("x")
+                probe.flush()
         except OSError as error:
             raise ConfigError(
                 f"{self.folder} cannot be written to: {error.strerror}; give another folder with `--root`"

@@ -52,12 +52,13 @@ def test_a_screen_ends_once_its_ratio_is_surely_over_what_was_asked() -> None:
     """No sooner than that is certain, and not at all where the ratio may be below."""
 
     def screens(over: float | None) -> list[Latency]:
-        plan = replace(plan_for("screen", 1.8, over=over), half_width=0.001)
+        plan = replace(plan_for("screen", 1.8, over=over), half_width=0.001, jitter_s=2.0)
         return [session(SimulatedDevice(seed, noise=(0.05, 0.05)), seed=seed, plan=plan) for seed in range(10)]
 
     whole, brief, below = screens(None), screens(1.05), screens(1.3)
     ended = [few for few, most in zip(brief, whole, strict=True) if few.rounds < most.rounds]
     assert len(ended) >= 8 and all(latency.ratio_low > 1.05 for latency in ended)
+    assert all(latency.p90_ms is None for latency in ended) and all(latency.p90_ms for latency in whole)
     assert sum(latency.rounds for latency in ended) < 0.7 * sum(latency.rounds for latency in whole)
     assert [latency.rounds for latency in below] == [latency.rounds for latency in whole]
     assert plan_for("trial", 12.0, over=1.05).over is None
