@@ -32,7 +32,7 @@ class Plan:
 
     warmup_calls: int = 10
     warmup_s: float = 0.2  # at least, per side
-    warmup_cap_s: float = 2.0  # at most, per side, unless the calls above take longer
+    warmup_cap_s: float = 2.0  # at most, per side, and no more than the rounds get, unless the calls above take longer
     block_ms: float = 4.0  # at least
     settle_ms: float = 2.0  # and at least one call, unless a call is longer than this times ten
     burst_ms: float = 60.0  # blocks of one side in a row: up to three, not longer than this
@@ -58,10 +58,12 @@ def plan_for(tier: Tier, seconds: float, reference_ms: float | None = None, over
     plan = Plan(budget_s=seconds, reference_ms=reference_ms)
     if tier == "screen":
         brief = replace(plan, patience=1.0, void_patience=1.0, warmup_cap_s=1.0, jitter_s=0.3)
-        return replace(brief, half_width=SCREENED, over=over)
+        stretch_s = plan.stretch_s if over is None else plan.stretch_s / 2  # after four rounds it may be known
+        return replace(brief, half_width=SCREENED, over=over, stretch_s=stretch_s)
     if tier == "final":
         plan = replace(plan, budget_s=seconds / PROCESSES, least_rounds=1, looks=(1.0,))
-    return replace(plan, jitter_s=max(plan.jitter_s, plan.budget_s / 4))
+    warmup_cap_s = min(plan.warmup_cap_s, plan.budget_s)
+    return replace(plan, warmup_cap_s=warmup_cap_s, jitter_s=max(plan.jitter_s, plan.budget_s / 4))
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,14 @@ def test_what_the_tiers_may_take() -> None:
     assert budget_s("final", 1.5) == pytest.approx(5.0)
     assert plan_for("final", 40.0, None).budget_s * PROCESSES == 40.0
     assert plan_for("screen", 1.8, 1.0).patience == 1.0
+    assert (
+        plan_for("screen", 1.8, over=1.05).stretch_s
+        < plan_for("screen", 1.8).stretch_s
+        == plan_for("trial", 12.0).stretch_s
+    )
+    caps = [plan_for(tier, budget_s(tier, 12.0)).warmup_cap_s for tier in ("screen", "trial", "final")]  # type: ignore[arg-type]
+    assert caps == [1.0, 2.0, 2.0]
+    assert plan_for("final", 4.0).warmup_cap_s == plan_for("final", 4.0).budget_s  # warming up no longer than timing
     longest = [plan_for(tier, budget_s(tier, 12.0)).jitter_s for tier in ("screen", "trial", "final")]  # type: ignore[arg-type]
     assert longest == [0.3, 3.0, 1.25]  # so that a trial of a 20 ms model has the 130 calls of a 95th percentile
     assert plan_for("screen", 1.8).half_width > plan_for("trial", 12.0).half_width == plan_for("final", 40.0).half_width
