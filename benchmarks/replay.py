@@ -10,6 +10,8 @@ never gets there counts with all the seconds it was given, so a ratio is then to
 says how many did. Training-seconds are processor seconds of one thread; wall seconds add what export, quantization,
 scoring and measurement take, not the sampler's own.
 
+A replay that was cut off goes on from the rows that it has (`OUT.part`) when the same command is typed again.
+
 All strategies have the same space, recipes, identities, constraints, de-duplication and threads; the chooser leaves a
 second recipe of the same shape to its own choice, as the product does.
 """
@@ -31,6 +33,7 @@ import numpy as np
 import yaml
 from bank_store import Bank
 from replay_bank import Stored, stored
+from replay_kept import Rows
 from replay_product import device_aware, dominated, goes_on, of_the_bank, stopped
 from replay_rules import beaten_at_rung, over_budget
 from replay_rules import dominated as dominated_by_ridge
@@ -172,15 +175,14 @@ def _round(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def replayed(
-    bank: Stored, names: Sequence[str], seeds: int, trials: int, each: Callable[..., Iterable[Any]] = map
-) -> dict[str, Any]:
-    """The figures of every strategy that is named, against plain TPE, itself among them. `each` is a `map`."""
-    return against(BASE, bank, names, seeds, trials, each)
-
-
 def against(
-    base_name: str, bank: Stored, names: Sequence[str], seeds: int, trials: int, each: Callable[..., Iterable[Any]]
+    base_name: str,
+    bank: Stored,
+    names: Sequence[str],
+    seeds: int,
+    trials: int,
+    each: Callable[..., Iterable[Any]],
+    rows: Rows,
 ) -> dict[str, Any]:
     """The figures of the named strategies against one of them, which runs so many trials."""
     known = strategies(rungs_of(bank))
@@ -188,11 +190,15 @@ def against(
     budgets = [
         (seed, {"train_s": of_base.last.train_s, "volume": of_base.last.volume}) for seed, of_base in enumerate(base)
     ]
+
+    def row(name: str) -> dict[str, Any]:
+        return compared(base, list(each(partial(run, bank, known[name]), budgets)))
+
     found = {base_name: compared(base, base)}
     print(f"{base_name}: {json.dumps(found[base_name])}", flush=True)
     for name in names:
         if name != base_name:
-            found[name] = compared(base, list(each(partial(run, bank, known[name]), budgets)))
+            found[name] = rows.of(f"{base_name}: {name}", partial(row, name))
             print(f"{name}: {json.dumps(found[name])}", flush=True)
     return found
 
@@ -248,12 +254,14 @@ def main(given: list[str] | None = None) -> None:
     names = arguments.strategies or list(strategies(()))
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         each = map if arguments.workers == 1 else pool.map
-        found = {**told, "strategies": replayed(bank, names, arguments.seeds, arguments.trials, each)}
+        rows = Rows(arguments.out, told)
+        asked = (arguments.seeds, arguments.trials, each, rows)
+        found = {**told, "strategies": against(BASE, bank, names, *asked)}
         # the same question against a TPE that is told what is scored: log2 of the latency, and no energy
-        stronger = against(SCORED, bank, ["all"], arguments.seeds, arguments.trials, each) if "all" in names else {}
-        found["against_told_the_score"] = stronger
+        found["against_told_the_score"] = against(SCORED, bank, ["all"], *asked) if "all" in names else {}
     if arguments.out:
         write_json(arguments.out, found)
+        rows.done()
 
 
 if __name__ == "__main__":

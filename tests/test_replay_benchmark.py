@@ -392,6 +392,30 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert json.loads(side_by_side.read_text())["strategies"]["random"] == found["strategies"]["random"]
 
 
+def test_a_replay_that_was_cut_off_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, out = tmp_path / "file.yaml", tmp_path / "out.json"
+    file.write_text(yaml.safe_dump(synthetic_bank.config().resolved()))
+    command = [str(file), "--root", str(folder), "--seeds", "2", "--trials", "6"]
+    command += ["--strategies", "random", "nsga2", "--out", str(out)]
+    compared, made = replay.compared, list[int]()
+
+    def noted(*given: Any) -> Any:
+        made.append(len(made))
+        if len(made) == 3:  # plain TPE, random, and then the end
+            raise KeyboardInterrupt
+        return compared(*given)
+
+    monkeypatch.setattr(replay, "compared", noted)
+    with pytest.raises(KeyboardInterrupt):
+        replay.main(command)
+    replay.main(command)
+    assert len(made) == 3 + 2  # plain TPE again, which all are compared with, and who had not come yet
+    found = json.loads(out.read_text())
+    replay.main([*command[:-1], str(tmp_path / "whole.json")])
+    assert found == json.loads((tmp_path / "whole.json").read_text())
+    assert {path.name for path in tmp_path.iterdir()} == {"file.yaml", "out.json", "whole.json"}
+
+
 @pytest.mark.parametrize("name", ["replay_sst2", "replay_fashion_mnist"])
 def test_the_tables_of_the_page_are_those_of_the_results(name: str) -> None:
     repository = Path(__file__).parent.parent
