@@ -110,12 +110,12 @@ class Search:
             point = self._next() if key is None else self.bank.points[key]
             if point is None:
                 break
-            trial = self._asked(point)
+            trial, before = self._asked(point), list(self.run.records)
             passed = 0 if key is None else self._waiting.pop(key)
             record = self._tried(point, trial.number, passed, self.lenders().get(training(point.candidate)))
             self._tell(trial, record)
             self._remember(record)
-            if self.strategy.choose is None or not enough(self.run.records, self.config):
+            if self.strategy.choose is None or not enough(before, self.config):
                 self._harvest(point, record)
         self.run.points_per_student = [self._points(record) for record in self.run.records if lends(record)]
         return self.run

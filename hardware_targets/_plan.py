@@ -43,7 +43,7 @@ class Plan:
     least_rounds: int = SEGMENTS
     looks: tuple[float, ...] = (0.25, 0.5, 1.0)  # of the budget: when the precision is looked at
     half_width: float = 0.0075  # of the log ratio
-    over: float | None = None  # a ratio: once it is surely exceeded no more is asked
+    over: float | None = None  # a ratio: once it is surely and by far exceeded no more is asked
     reference_ms: float | None = None  # its fastest known undisturbed time; None: nothing is known
     patience: float = 5.0  # budgets that a session may take to meet that time again
     void_patience: float = 2.0  # budgets that it may take where rounds are void

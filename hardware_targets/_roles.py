@@ -45,7 +45,7 @@ class HardwareTarget(Protocol):
         """Time `model` against `reference`, batch 1, on the same rows of both feed folders.
 
         It takes at most `seconds` (None: what the tier allows), or until the ratio is precise enough. A screen may end
-        as soon as the ratio is surely above `over`. Where the blocks are timed on this machine they are written to
+        as soon as the ratio is surely far above `over`. Where the blocks are timed on this machine they are written to
         `raw`, an .npz file.
         """
 

@@ -20,6 +20,7 @@ from hardware_targets._blocks import Times, log_ratio
 from hardware_targets._plan import MET, SEGMENTS, Plan
 from hardware_targets._void import Reading, Watch, broken
 
+FAR = 1.5  # times what was asked, more than neighbours move a ratio
 Run = Callable[[int], object]
 Clock = Callable[[], int]  # nanoseconds
 Block = tuple[float, float, bool]  # nanoseconds per call that count, CPU nanoseconds per call, interrupted
@@ -103,11 +104,15 @@ class Rounds:
         return len(self.found) >= SEGMENTS and log_ratio(times[0], times[1])[1] <= self._plan.half_width
 
     def _over(self) -> bool:
-        """Whether the ratio is surely above what was asked: from half as many rounds, whose interval is the wider."""
-        if self._plan.over is None or len(self.found) < SEGMENTS // 2:
+        """Whether the ratio is surely far above what was asked: from half as many rounds, whose interval is the wider.
+
+        Far, for a neighbour that slows one model more than the other may stay for so short a session; and not while so
+        many rounds are void that nobody would rely on it.
+        """
+        if self._plan.over is None or len(self.found) < SEGMENTS // 2 or len(self.void) > len(self.found) / 3:
             return False
         middle, half = log_ratio(self._times(self.found, 0), self._times(self.found, 1))
-        return middle - half > math.log(self._plan.over)
+        return middle - half > math.log(FAR * self._plan.over)
 
     def _given_up(self, spent: float, void_s: float) -> bool:
         """Whether void rounds have cost what they may; there are rounds enough to show, if not to rely on."""

@@ -125,7 +125,7 @@ class Target:
     ) -> Measurement:
         """Time `model` against `reference`, batch 1, on the same rows, for at most `seconds`. Errors: TargetError.
 
-        A screen ends as soon as the ratio is surely above `over`, for then it has told what it was asked. Where the
+        A screen ends as soon as the ratio is surely far above `over`, for then it has told what it was asked. Where the
         machine is slower than it is known to be with this reference, it takes up to five times as long; where the
         reference's time differs from the sessions before, that is looked into by one more session (`_baseline`).
         """

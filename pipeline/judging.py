@@ -60,8 +60,8 @@ def device_figures(
 ) -> Measurement:
     """Latency, energy and memory of a file on the target, interleaved with the study's frozen reference.
 
-    A screen may end once the ratio is surely above `over`. Every timed block is kept in `raw`, where the target is on
-    this machine.
+    A screen may end once the ratio is surely far above `over`. Every timed block is kept in `raw`, where the target is
+    on this machine.
     """
     found = bench.target.measure(
         artifact.path,

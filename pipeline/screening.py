@@ -79,6 +79,10 @@ def screened(
     return twin
 
 
+def _device_limits(bench: Workbench) -> dict[str, float]:
+    return {name: limit for name, limit in bench.config.budget.items() if name not in bench.chance}
+
+
 def compares(trials: TrialsConfig) -> bool:
     """Whether candidates are compared with others by device figures, before their training or during it."""
     return trials.refuse_dominated or bool(trials.rungs)
@@ -99,10 +103,10 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
 
     None where there is no such budget and figures are not wanted `always`.
     """
-    limits = {name: limit for name, limit in bench.config.budget.items() if name not in bench.chance}
+    limits = _device_limits(bench)
     if not limits and not always:
         return None
-    measurement, shipped = untrained_figures(candidate, bench, folder, surely_over(limits, bench.teacher_latency_ms))
+    measurement, shipped = untrained_figures(candidate, bench, folder)
     twin = Twin(device_metrics(measurement, shipped, bench), measurement.to_json())
     # A screen reads no counter, and has too few calls for some percentiles. These are the median at least; what else it
     # does not know, it does not judge.
@@ -164,20 +168,20 @@ def _refused(why: str, bench: Workbench, twin: Twin, more: Mapping[str, float] |
     )
 
 
-def untrained_figures(
-    candidate: Candidate, bench: Workbench, folder: Path, over: float | None = None
-) -> tuple[Measurement, OnnxArtifact]:
+def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> tuple[Measurement, OnnxArtifact]:
     """Figures of the candidate's untrained twin, and its file's sizes; the file itself is gone afterwards.
 
-    Nobody asks how far its ratio to the teacher is above `over`, so the measurement may end there.
+    Nobody asks how far it is over the budget, so the measurement may end there.
 
     Read back where this shape is known on this device, as it is now, against this reference. What is unreliable is not
-    kept, and what was measured before the device drifted is measured again: the ratio may have moved with it.
+    kept, and what was measured before the device drifted is measured again: the ratio may have moved with it. So is
+    what was left when it was over another search's limit.
     """
+    over = surely_over(_device_limits(bench), bench.teacher_latency_ms)
     stored = _folder(bench) / f"{device_key(candidate, bench)}.json"
     if stored.exists():
         measurement, artifact = _read(stored, folder, bench)
-        if _holds(measurement, bench.target.conditions()):
+        if _holds(measurement, bench.target.conditions()) and _tells(measurement, stored, over):
             return measurement, artifact
     twin = build(candidate, bench, inherited=False)
     if candidate.section("prune").get("ratio", 0):
@@ -189,7 +193,7 @@ def untrained_figures(
     finally:
         shipped.path.unlink(missing_ok=True)
     if not measurement.latency.unreliable:
-        write_json(stored, {"measurement": measurement.to_json(), "artifact": shipped.to_json()})
+        write_json(stored, {"measurement": measurement.to_json(), "artifact": shipped.to_json(), "over": over})
     return measurement, shipped
 
 
@@ -216,19 +220,27 @@ def known_figures(candidates: Sequence[Candidate], bench: Workbench) -> list[dic
     try:
         now = bench.target.conditions()
         keys = [None if one.student == IDENTITY else device_key(one, bench, now.fingerprint) for one in candidates]
+        over = surely_over(_device_limits(bench), bench.teacher_latency_ms)
         for key in dict.fromkeys(keys):  # many differ in their training only
-            found[key] = None if key is None else _known(key, bench, now)
+            found[key] = None if key is None else _known(key, bench, now, over)
     except TargetError:  # it is away: a choice can do without, and what is trained meanwhile waits for it
         return [None] * len(candidates)
     return [found[key] for key in keys]
 
 
-def _known(key: str, bench: Workbench, now: Conditions) -> dict[str, float] | None:
+def _known(key: str, bench: Workbench, now: Conditions, over: float | None) -> dict[str, float] | None:
     stored = _folder(bench) / f"{key}.json"
     if not stored.exists():
         return None
     measurement, artifact = _read(stored, stored.parent, bench)
-    return device_metrics(measurement, artifact, bench) if _holds(measurement, now) else None
+    holds = _holds(measurement, now) and _tells(measurement, stored, over)
+    return device_metrics(measurement, artifact, bench) if holds else None
+
+
+def _tells(measurement: Measurement, stored: Path, over: float | None) -> bool:
+    """Whether it says what is asked now: one that was left as it was over a limit says no more than that."""
+    left = read_json(stored).get("over")
+    return left is None or measurement.latency.ratio <= left or (over is not None and over <= left)
 
 
 def _holds(measurement: Measurement, now: Conditions) -> bool:

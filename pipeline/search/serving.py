@@ -51,9 +51,12 @@ class Serving:
     def at_once(self, parent: TrialRecord) -> list[tuple[Candidate, Begun]]:
         """What is tried now with the student that `parent` trained, and what is stored for it.
 
-        A sampler that knows what they promise asks for them itself; until it knows, what takes no epoch is tried.
+        A sampler that knows what they promise asks for them itself. With those students that it did not choose what
+        takes no epoch is tried, the last of them too: that is what it begins with, and two schemes of one student tell
+        more than one.
         """
-        if not lends(parent) or (self._by_the_sampler and enough(self.records, self.config)):
+        before = [record for record in self.records if record.number < parent.number]
+        if not lends(parent) or (self._by_the_sampler and enough(before, self.config)):
             return []
         served = sum(record.trained_by == parent.number for record in self.records)
         tried = {record.candidate.key for record in self.records if record.counts}

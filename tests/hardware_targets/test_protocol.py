@@ -14,6 +14,7 @@ from hardware_targets import Latency
 from hardware_targets._blocks import latency as figures
 from hardware_targets._plan import Plan, choose_sets, plan_for
 from hardware_targets._protocol import compare
+from hardware_targets._rounds import FAR
 
 TRUE = 1.2
 SHORT = Plan(budget_s=4.0)
@@ -48,14 +49,14 @@ def test_the_interval_covers_the_truth(noise: tuple[float, float]) -> None:
     assert np.mean([latency.ratio for latency in found]) == pytest.approx(TRUE, rel=0.002)
 
 
-def test_a_screen_ends_once_its_ratio_is_surely_over_what_was_asked() -> None:
-    """No sooner than that is certain, and not at all where the ratio may be below."""
+def test_a_screen_ends_once_its_ratio_is_surely_far_over_what_was_asked() -> None:
+    """No sooner than that is certain, and not at all where the ratio may be nearer."""
 
     def screens(over: float | None) -> list[Latency]:
         plan = replace(plan_for("screen", 1.8, over=over), half_width=0.001, jitter_s=2.0)
         return [session(SimulatedDevice(seed, noise=(0.05, 0.05)), seed=seed, plan=plan) for seed in range(10)]
 
-    whole, brief, below = screens(None), screens(1.05), screens(1.3)
+    whole, brief, below = screens(None), screens(1.05 / FAR), screens(1.05)
     ended = [few for few, most in zip(brief, whole, strict=True) if few.rounds < most.rounds]
     assert len(ended) >= 8 and all(latency.ratio_low > 1.05 for latency in ended)
     assert all(latency.p90_ms is None for latency in ended) and all(latency.p90_ms for latency in whole)

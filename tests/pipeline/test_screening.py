@@ -232,6 +232,19 @@ def test_a_screen_need_not_go_on_beyond_what_surely_misses_a_budget(
     assert bench.target.over == (None if ratio is None else pytest.approx(1.05 * ratio))
 
 
+def test_a_figure_that_was_left_as_it_was_over_a_limit_is_no_other_limits(bench: Any, tmp_path: Path) -> None:
+    """Half of the teacher's time, where a fifth was allowed, then a fourth, a tenth, three fourths and nothing said."""
+    measured = []
+    for budget in ({"speedup": 5.0}, {"speedup": 4.0}, {"speedup": 10.0}, {"speedup": 4 / 3}, {}, {"speedup": 4.0}):
+        bench.config.budget = budget
+        known = known_figures([candidate()], bench)[0] is not None
+        before = len(bench.target.calls)
+        untrained_figures(candidate(), bench, tmp_path)
+        measured.append(len(bench.target.calls) - before)
+        assert known == (not measured[-1])
+    assert measured == [1, 1, 0, 1, 0, 0]
+
+
 def test_what_may_be_within_its_budget_is_trained(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = bench.target.measure
 

@@ -61,6 +61,19 @@ def test_for_a_sampler_that_is_to_choose_only_what_takes_no_epoch_is_tried_at_on
     assert not left.exists()
 
 
+def test_the_last_student_before_a_sampler_begins_to_choose_serves_as_those_before_it(tmp_path: Path) -> None:
+    """What makes it know enough was not chosen by it; what comes after that is its own choice."""
+    records = [
+        record(candidate(space(), **{"distill.temperature": temperature}), number=number, metrics={"accuracy": 0.9})
+        for number, temperature in ((2, 2.0), (3, 4.0), (4, 8.0))
+    ]
+    changes = {"sampler": {"name": "device_aware", "startup_trials": 1}, "trials": {"harvest": 4}}
+    room = serving(tmp_path, records, **changes)
+    for number in (2, 3, 4):
+        stored(room.workspace.folder, number)
+    assert [bool(room.at_once(parent)) for parent in records] == [True, True, False]
+
+
 def test_students_before_pruning_stay_for_those_who_lend(tmp_path: Path) -> None:
     pruned = {"prune.ratio": 0.3}
     records = [record(candidate(space(), **pruned), number=number) for number in (3, 4)]
