@@ -62,6 +62,8 @@ def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
         "chooser": {"choose": device_aware},
     }
     found = {BASE: Strategy(), SCORED: Strategy(told_score=True)}
+    found["tpe, told the score, begins sooner"] = Strategy(told_score=True, sooner=True)
+    found["tpe, told no identities"] = Strategy(told_identities=False)
     found |= {"nsga2": Strategy("nsga2"), "random": Strategy("random")}
     found |= {f"tpe + {name}": _with([rule]) for name, rule in rules.items()}
     found["tpe + dominated by a regression"] = Strategy(refuses=(dominated_by_ridge,))

@@ -36,7 +36,7 @@ def dominated(point: Point, seen: Sequence[TrialRecord], bank: Stored) -> Violat
     return None if found is None else {refusal.DOMINATED: found.excess}
 
 
-def device_aware(search: Search, listed: Sequence[Candidate] | None = None) -> Point | None:
+def device_aware(search: Search, listed: Sequence[Candidate] | None = None) -> Candidate | None:
     """What `sampler: device_aware` proposes; None while it knows too little.
 
     It draws from the whole space, as in the product, and its proposal is met by the nearest candidate of the bank, as
@@ -44,7 +44,7 @@ def device_aware(search: Search, listed: Sequence[Candidate] | None = None) -> P
     and measured where one is about to be proposed and the bank has its shape.
     """
     bank = search.bank
-    found = propose(
+    return propose(
         Known(
             search.space,
             search.standing,
@@ -57,10 +57,9 @@ def device_aware(search: Search, listed: Sequence[Candidate] | None = None) -> P
         ),
         search.config,
     )
-    return None if found is None else bank.nearest(found, search.tried)
 
 
-def of_the_bank(search: Search) -> Point | None:
+def of_the_bank(search: Search) -> Candidate | None:
     """`device_aware` told what the bank holds, and proposing only that: as where the bank was the whole space."""
     return device_aware(search, [point.candidate for point in search.bank.students()])
 

@@ -27,6 +27,7 @@ from pipeline.search import study as studies
 from pipeline.search.knowledge import enough
 from pipeline.search.standing import Standing, felt
 from search_spaces import IDENTITY
+from search_spaces.candidate import Candidate
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ class Strategy:
     resumes: Resumes | None = None
     rungs: tuple[int, ...] = ()
     harvest: int = 0
-    choose: Callable[[Search], Point | None] | None = None  # instead of the sampler; None asks the sampler
+    choose: Callable[[Search], Candidate | None] | None = None  # instead of the sampler; None asks the sampler
     told_score: bool = False  # the sampler is told the axes of the score, as they are scored, instead of the objectives
+    told_identities: bool = True
+    sooner: bool = False  # with as many startup trials as the chooser, where it has twice as many
     screened_before: bool = False  # every file of the bank, by another search: their figures are known and cost nothing
 
 
@@ -78,8 +81,10 @@ class Search:
     def __init__(self, bank: Stored, strategy: Strategy, seed: int) -> None:
         self.bank, self.strategy = bank, strategy
         named: dict[str, Any] = {"name": strategy.sampler}
-        if strategy.choose or strategy.told_score:  # the chooser's own default; the other is not to have less
+        if strategy.choose or strategy.sooner:  # the chooser's own default
             named |= {"startup_trials": SOONER}
+        if strategy.choose:  # until it knows enough, as in the product
+            named |= {"name": "random"}
         changed = {
             "sampler": bank.config.sampler.model_copy(update=named),
             "trials": bank.config.trials.model_copy(update={"harvest": strategy.harvest}),
@@ -107,12 +112,15 @@ class Search:
         """Go on to so many trials or training-seconds, or until nothing is left."""
         while (trials is None or len(self.run.records) < trials) and (train_s is None or self._train_s < train_s):
             key = self._goes_on()
-            point = self._next() if key is None else self.bank.points[key]
+            point, served = self._next() if key is None else (self.bank.points[key], False)
             if point is None:
                 break
             trial, before = self._asked(point), list(self.run.records)
             passed = 0 if key is None else self._waiting.pop(key)
-            record = self._tried(point, trial.number, passed, self.lenders().get(training(point.candidate)))
+            parent = self.lenders().get(training(point.candidate)) if served else None
+            record = self._tried(point, trial.number, passed, parent)
+            if passed:
+                record = record.with_(resumed_from=self._goes_on_as(point, trial.number))
             self._tell(trial, record)
             self._remember(record)
             if self.strategy.choose is None or not enough(before, self.config):
@@ -141,15 +149,27 @@ class Search:
                 self.run.wronged["stopped"] -= 1
         return key
 
-    def _next(self) -> Point | None:
+    def _goes_on_as(self, point: Point, number: int) -> int:
+        """The trial that was stopped with it, which counts no longer, as in the product's loop."""
+        records, key = self.run.records, point.candidate.key
+        place = max(i for i, one in enumerate(records) if one.end == "stopped" and one.candidate.key == key)
+        records[place] = records[place].with_(continued_in=number)
+        return records[place].number
+
+    def _next(self) -> tuple[Point | None, bool]:
+        """Who comes next, and whether a trained student serves what was proposed.
+
+        Who is met instead may be served by chance: that saves nothing, for what was proposed would have been trained.
+        """
         if self._first:
-            return self._first.pop(0)
-        if self.strategy.choose and (chosen := self.strategy.choose(self)) is not None:
-            return chosen
-        trial = self.study.ask()
-        proposed = self.space.sample(trial, 0)
-        self.study.tell(trial, state=optuna.trial.TrialState.FAIL)  # only asked; what it is met by comes as a trial
-        return self.bank.nearest(proposed, self.tried)
+            point = self._first.pop(0)
+            return point, training(point.candidate) in self.lenders()
+        proposed = self.strategy.choose(self) if self.strategy.choose else None
+        if proposed is None:
+            trial = self.study.ask()
+            proposed = self.space.sample(trial, 0)
+            self.study.tell(trial, state=optuna.trial.TrialState.FAIL)  # only asked; who meets it comes as a trial
+        return self.bank.nearest(proposed, self.tried), training(proposed) in self.lenders()
 
     def _asked(self, point: Point) -> optuna.Trial:
         """A trial of the study with the point's own parameters; an identity has none there."""
@@ -171,7 +191,7 @@ class Search:
     def _tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
         """A genetic sampler is not told of identities: without parameters, they leave none that all trials share, and
         only shared ones are crossed over."""
-        if record.candidate.student == IDENTITY and self._genetic:
+        if record.candidate.student == IDENTITY and (self._genetic or not self.strategy.told_identities):
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
         elif self.strategy.told_score:
             self.study.tell(trial, values=[_axis(name, record.metrics[name]) for name in self._scored])
@@ -261,7 +281,8 @@ class Search:
             self._wronged_stops.add(key)
             self.run.wronged["stopped"] += 1
         limits = {**device_violations(point.metrics, self.bank), **violations}
-        return self._record(point, number, "refused", limits).with_(curve=point.curve[:rung])
+        told = {"rung": rung, "rung_accuracy": point.curve[rung - 1]["rung_accuracy"], "curve": point.curve[:rung]}
+        return self._record(point, number, "stopped", limits).with_(**told)
 
     def _harvest(self, parent: Point, record: TrialRecord) -> None:
         """Further candidates that begin with the parent's student, as the product's loop does them."""

@@ -12,6 +12,7 @@ import pytest
 import synthetic_bank
 import yaml
 
+from pipeline.harvest import training
 from pipeline.record import TrialRecord, read_json
 from pipeline.search.standing import felt
 from search_spaces import IDENTITY
@@ -108,7 +109,7 @@ def test_a_second_recipe_of_a_shape_is_left_to_a_chooser(make: Make, monkeypatch
     count = len(found.identities()) + 2
     plain = keys(Search(found, Strategy(), 0).until(trials=count))
     assert plain[-2:] == [first.candidate.key, second.candidate.key]
-    chooses = Strategy(choose=lambda search: search.bank.students()[-1])
+    chooses = Strategy(choose=lambda search: search.bank.students()[-1].candidate)
     assert keys(Search(found, chooses, 0).until(trials=count))[-2:] == [
         first.candidate.key,
         found.students()[-1].candidate.key,
@@ -189,7 +190,7 @@ def test_a_stopped_student_pays_up_to_its_rung(make: Make) -> None:
     students = [found.points[r.candidate.key] for r in run.records if r.candidate.student != IDENTITY]
     assert run.stopped == len(students) == 6 and run.trained == 0
     assert run.last.train_s == pytest.approx(sum(point.curve[1]["cpu_seconds"] for point in students))
-    assert all(r.violations == {"never": 1.0} for r in run.records if r.end == "refused")
+    assert all((r.violations, r.rung) == ({"never": 1.0}, 2) for r in run.records if r.end == "stopped")
 
 
 def test_a_stopped_student_goes_on_where_it_was_left(make: Make) -> None:
@@ -206,7 +207,9 @@ def test_a_stopped_student_goes_on_where_it_was_left(make: Make) -> None:
     tried = keys(run)[2:]
     assert tried[0::2] == tried[1::2]  # each is taken up at once
     ends = [record.end for record in run.records[2:]]
-    assert ends == ["refused", "complete"] * 3
+    assert ends == ["stopped", "complete"] * 3
+    for left, later in zip(run.records[2::2], run.records[3::2], strict=True):
+        assert (left.continued_in, later.resumed_from, left.counts) == (later.number, left.number, False)
     assert run.last.train_s == pytest.approx(sum(found.points[key].train_s for key in tried[0::2]))
     assert run.wronged == {"stopped": 0}
 
@@ -214,14 +217,31 @@ def test_a_stopped_student_goes_on_where_it_was_left(make: Make) -> None:
 def test_a_chooser_takes_the_place_of_the_sampler(make: Make) -> None:
     found = make()
 
-    def cheapest(search: Search) -> replay_bank.Point | None:
+    def cheapest(search: Search) -> Candidate | None:
         left = [point for key, point in search.bank.points.items() if key not in search.tried]
-        return min(left, key=lambda point: point.train_s) if len(search.run.records) < 10 else None
+        return min(left, key=lambda point: point.train_s).candidate if len(search.run.records) < 10 else None
 
     run = Search(found, Strategy(choose=cheapest), 0).until(trials=12)
     chosen = [found.points[key].train_s for key in keys(run)[3:10]]
     assert chosen == sorted(chosen) and chosen[0] == min(p.train_s for p in found.students())
     assert len(set(keys(run))) == 12
+
+
+def test_who_is_met_by_chance_saves_no_training(make: Make) -> None:
+    """A proposal that no student serves is trained, though whom the bank has for it is served."""
+    found = make()
+    one = found.students()[0]
+    other = next(p for p in found.students() if p is not one and training(p.candidate) == training(one.candidate))
+    elsewhere = Candidate.of({**other.candidate.flat(), "distill.temperature": 3.3}, 0)
+    for asked, paid, by in ((other.candidate, other.recover_s, True), (elsewhere, other.train_s, False)):
+        wanted = [one.candidate, asked]
+        search = Search(found, Strategy(choose=lambda _: wanted.pop(0) if wanted else None, harvest=4), 0)  # noqa: B023
+        search._first = []
+        search._harvest = lambda *_: None  # type: ignore[method-assign]
+        run = search.until(trials=2)
+        assert keys(run) == [one.candidate.key, other.candidate.key]
+        assert run.last.train_s == pytest.approx(one.train_s + paid)
+        assert (run.records[1].trained_by is not None) == by
 
 
 def test_who_is_beaten_by_a_longer_training_is_stopped(make: Make) -> None:
@@ -357,9 +377,11 @@ def test_volume_counts_until_the_training_is_spent_and_no_further() -> None:
 
 def test_a_sampler_may_be_told_what_is_scored(make: Make) -> None:
     """Doublings instead of milliseconds, and no energy that ranks nothing."""
-    search = Search(make(), replay.strategies((2, 4))[replay.SCORED], 0)
+    known = replay.strategies((2, 4))
+    assert Search(make(), known["tpe, told the score, begins sooner"], 0).config.sampler.startup_trials == 4
+    search = Search(make(), known[replay.SCORED], 0)
     run = search.until(trials=10)
-    assert search.config.sampler.startup_trials == 4
+    assert search.config.sampler.startup_trials == Search(make(), known["tpe"], 0).config.sampler.startup_trials
     told = [trial for trial in search.study.trials if trial.state.name == "COMPLETE"]
     for trial, record in zip(told, run.records, strict=True):
         quality, *costs = trial.values
