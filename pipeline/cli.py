@@ -138,7 +138,7 @@ def rerun(
     name: Name,
     number: Annotated[int, typer.Argument(metavar="TRIAL")],
     root: Root = ROOT,
-    seed: Annotated[int | None, typer.Option(help="Another seed than the trial's own.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Another seed than the trial's own.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train and measure one trial's candidate again, beside the first result; the study does not see it."""
@@ -244,7 +244,7 @@ def measure(
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     seconds: Annotated[float, typer.Option(help="At most this long; less where the ratio is precise earlier.")] = 40.0,
-    seed: Annotated[int, typer.Option(help="Of the inputs and the order of blocks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the inputs and the order of blocks.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Latency, energy and memory of an ONNX file on a target, interleaved with another file where one is given."""
@@ -316,7 +316,7 @@ def doctor(
 def ui(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
     root: Root = ROOT,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Serve the MLflow pages of every trial on 127.0.0.1, and print this search's address."""
     from pipeline import api

@@ -12,11 +12,12 @@ from pipeline.errors import near
 from pipeline.metrics import METRICS, QUALITY
 
 Scalar = bool | int | float | str
+LARGEST_SEED = 2**32 - 1  # that every library takes
 SOONER = 4  # startup trials of `device_aware`, which is told of the device beforehand and has less to learn
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(_Strict):
@@ -62,7 +63,7 @@ class ReplaceConfig(_Strict):
     copies: int = Field(2, ge=1, le=20)  # of every training row
     share: float = Field(0.15, gt=0, le=1)  # of the words that is replaced, one word at least
     candidates: int = Field(15, ge=1, le=1000)  # among which chance takes one
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
 
     @model_validator(mode="after")
     def _model(self) -> ReplaceConfig:
@@ -142,7 +143,7 @@ class TeacherTraining(_Strict):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     augment: Literal["none", "shift", "flip_shift"] = "shift"
     precision: Literal["auto", "float32", "bf16"] = "auto"  # auto: bf16 where this machine gains by it
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
 
     @model_validator(mode="after")
     def _one(self) -> TeacherTraining:
@@ -280,7 +281,7 @@ class SearchConfig(_Strict):
     recipes: Literal["all", "none"] | list[str] = "all"
     warm_start: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")  # the name of another search
     keep: Literal["all", "front"] = "front"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
 
     @field_validator("target", mode="before")
     @classmethod

@@ -54,7 +54,10 @@ def show_lines(found: Mapping[str, Any], name: str, number: int) -> list[str]:
         lines += [
             f"  epoch {row['epoch']:g}: loss {row['loss']:.4f}, {row['rung_accuracy']:.4f}" for row in found["curve"]
         ]
-    lines += ["", "seconds: " + ", ".join(f"{phase} {value:.1f}" for phase, value in found["seconds"].items())]
+    if found["seconds"]:
+        lines += ["", "seconds: " + ", ".join(f"{phase} {value:.1f}" for phase, value in found["seconds"].items())]
     lines += found["footprint"]["sentences"]
     lines += [f"note: {note}" for note in found["notes"]]
-    return [*lines, f"files: {found['folder']}", f"next: niwaki rerun {name} {number}"]
+    cut_off = found["end"] == "interrupted"
+    following = "the search's own command goes on with it" if cut_off else f"niwaki rerun {name} {number}"
+    return [*lines, f"files: {found['folder']}", f"next: {following}"]

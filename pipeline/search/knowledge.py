@@ -84,7 +84,8 @@ class Known:
 def propose(known: Known, config: SearchConfig) -> Candidate | None:
     """The candidate worth most per second, or None: too little is known, all was tried, or nothing promises anything.
 
-    It may be one that a trained student serves (`trials.harvest`). The same records and figures give the same one.
+    Where nothing does, and all that can be tried can be listed, it is one of what is left, by chance. It may be one
+    that a trained student serves (`trials.harvest`). The same records and figures give the same one.
     """
     records = [record for record in known.standing.records if record.counts and record.final_of is None]
     if not enough(records, config):
@@ -102,7 +103,9 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
     for left in range(SCREENED if _worth_screening(taught_by) else 0, -1, -1):
         promised = promise(each, taught_by, names, known, config, seconds)
         if not promised.max() > 0:
-            return None
+            # by chance among what is left, where that is known: the sampler would repeat what was tried
+            chance = np.random.default_rng([config.seed, len(known.standing.records)])
+            return None if known.whole is None else each[int(chance.integers(len(each)))]
         chosen = each[int(np.argmax(promised))]
         told = not left or chosen.key in served or felt(chosen) in known.standing.measured()
         told = told or known.figures([chosen])[0] is not None

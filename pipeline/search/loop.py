@@ -394,8 +394,11 @@ class _Loop:
             return f"{spent_s / 3600:.2f} hours are spent (limits.hours)"
         if limits.max_kwh is not None and (reason := over_limit(self.workspace, self.records, limits.max_kwh)):
             return reason
-        if repeats >= REPEATS_BEFORE_END or (last and seen):
+        if last and seen:
             return f"all of the space has been seen: {done} different candidates"
+        if repeats >= REPEATS_BEFORE_END:
+            of = "" if size is None else f" of {size}"
+            return f"{repeats} proposals in a row were repetitions: {done}{of} different candidates have been seen"
         return None
 
     def _declined(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,21 @@ def test_a_search_begun_before_a_key_came_goes_on(tmp_path: Path) -> None:
     workspace.save_state(config=stored, space={}, target={})
     with pytest.raises(ConfigError, match=r"task.max_length: 64 -> 128"):
         same_search(config, workspace)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ({"limits": {"hours": math.inf}}, "limits.hours"),
+        ({"budget": {"speedup": math.inf}}, "budget.speedup"),
+        ({"seed": 2**32}, "seed"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_numbers_that_no_library_takes_are_refused(wrong: dict[str, Any], place: str) -> None:
+    with pytest.raises(ConfigError, match=rf"(?m){place}: Input should be"):
+        parse_config({**TEXT, **wrong}, "x")
+    assert parse_config({**TEXT, "seed": 2**32 - 1}, "x").seed == 2**32 - 1
 
 
 def test_recipes_are_those_of_the_kind_of_input() -> None:

@@ -181,7 +181,12 @@ def test_a_figure_of_a_disturbed_machine_hides_no_region() -> None:
 def test_where_nothing_promises_anything_chance_decides() -> None:
     everything = list(every(WHOLE))
     hopeless = config(budget={"latency_p50_ms": 1e-6})
-    assert propose(known(some(8), figures, listed=everything), hopeless) is None
+    records = some(8)
+    for _ in range(3):  # among what is left, where that can be listed: nothing twice
+        chosen, again = (propose(known(records, figures, listed=everything), hopeless) for _ in range(2))
+        assert chosen is not None and chosen == again
+        assert chosen.key not in {one.candidate.key for one in records}
+        records = [*records, record(len(records), chosen)]
 
 
 def test_no_candidate_twice_until_all_were_tried() -> None:

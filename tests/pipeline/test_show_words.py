@@ -27,6 +27,13 @@ def test_one_that_went_on_says_with_what() -> None:
     assert "it goes on with the training of trial 1, which was stopped at a rung" in lines(resumed_from=1)
 
 
+def test_one_that_was_cut_off_is_no_trial_to_run_again() -> None:
+    told = lines(end="interrupted", reason="the process died", seconds={})
+    assert told[-1] == "next: the search's own command goes on with it"
+    assert not any(line.startswith("seconds") for line in told)
+    assert lines()[-1] == "next: niwaki rerun digits 3"
+
+
 def test_the_shipped_file_is_set_against_its_untrained_twin() -> None:
     told = lines(screened={"latency_p50_ms": 4.0, "size_mb": 1.0, "cpu_ms": 1.0})
     assert "  against its untrained twin: latency_p50_ms +25.0%, size_mb +0.0%" in told
