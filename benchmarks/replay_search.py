@@ -112,12 +112,11 @@ class Search:
         """Go on to so many trials or training-seconds, or until nothing is left."""
         while (trials is None or len(self.run.records) < trials) and (train_s is None or self._train_s < train_s):
             key = self._goes_on()
-            point, served = self._next() if key is None else (self.bank.points[key], False)
+            point, parent = self._next() if key is None else (self.bank.points[key], None)
             if point is None:
                 break
             trial, before = self._asked(point), list(self.run.records)
             passed = 0 if key is None else self._waiting.pop(key)
-            parent = self.lenders().get(training(point.candidate)) if served else None
             record = self._tried(point, trial.number, passed, parent)
             if passed:
                 record = record.with_(resumed_from=self._goes_on_as(point, trial.number))
@@ -156,20 +155,21 @@ class Search:
         records[place] = records[place].with_(continued_in=number)
         return records[place].number
 
-    def _next(self) -> tuple[Point | None, bool]:
-        """Who comes next, and whether a trained student serves what was proposed.
+    def _next(self) -> tuple[Point | None, TrialRecord | None]:
+        """Who comes next, and the trial whose student it begins with where one serves what was proposed.
 
         Who is met instead may be served by chance: that saves nothing, for what was proposed would have been trained.
         """
         if self._first:
             point = self._first.pop(0)
-            return point, training(point.candidate) in self.lenders()
+            return point, self.lenders().get(training(point.candidate))
         proposed = self.strategy.choose(self) if self.strategy.choose else None
         if proposed is None:
             trial = self.study.ask()
             proposed = self.space.sample(trial, 0)
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)  # only asked; who meets it comes as a trial
-        return self.bank.nearest(proposed, self.tried), training(proposed) in self.lenders()
+        met, able = self.bank.nearest(proposed, self.tried), self.lenders()
+        return met, able.get(training(met.candidate)) if met and training(proposed) in able else None
 
     def _asked(self, point: Point) -> optuna.Trial:
         """A trial of the study with the point's own parameters; an identity has none there."""

@@ -57,9 +57,8 @@ from mobile_grids import Grid
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.search.chooser import Goal, Pool, Seen, worth
+from pipeline.search.chooser import FEWEST, Goal, Pool, Seen, worth
 from pipeline.search.encoding import Encoding
-from pipeline.search.knowledge import FEWEST
 
 RESULT = Path(__file__).parent / "results" / "tabular_truth.json"
 SHARES = (0.95, 0.99)

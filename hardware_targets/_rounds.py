@@ -109,7 +109,8 @@ class Rounds:
         Far, for a neighbour that slows one model more than the other may stay for so short a session; and not while so
         many rounds are void that nobody would rely on it.
         """
-        if self._plan.over is None or len(self.found) < SEGMENTS // 2 or len(self.void) > len(self.found) / 3:
+        few = len(self.found) < SEGMENTS // 2 or len(self.void) > len(self.found) / 3  # `Latency.unreliable`
+        if self._plan.over is None or few:
             return False
         middle, half = log_ratio(self._times(self.found, 0), self._times(self.found, 1))
         return middle - half > math.log(FAR * self._plan.over)

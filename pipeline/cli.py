@@ -34,6 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The search's configuration.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The search's name.")]
 ROOT = Path("mlruns")
+LARGEST_SEED = 2**32 - 1  # as in `config`, which is imported where it is needed
 INTERRUPTED = 130
 GOES_ON = "interrupted; finished trials are kept, and the same command goes on"
 
@@ -138,7 +139,9 @@ def rerun(
     name: Name,
     number: Annotated[int, typer.Argument(metavar="TRIAL")],
     root: Root = ROOT,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Another seed than the trial's own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Another seed than the trial's own.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train and measure one trial's candidate again, beside the first result; the study does not see it."""
@@ -244,7 +247,7 @@ def measure(
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     seconds: Annotated[float, typer.Option(help="At most this long; less where the ratio is precise earlier.")] = 40.0,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the inputs and the order of blocks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the inputs and the order of blocks.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Latency, energy and memory of an ONNX file on a target, interleaved with another file where one is given."""

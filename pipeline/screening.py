@@ -125,9 +125,10 @@ def screen(candidate: Candidate, bench: Workbench, folder: Path, *, always: bool
     return twin
 
 
-def surely_over(limits: Mapping[str, float], teacher_latency_ms: float) -> float | None:
+def surely_over(bench: Workbench) -> float | None:
     """The ratio to the teacher's time beyond which a budget is missed whatever the rest; None where none says so."""
-    ratios = [limit / teacher_latency_ms for name, limit in limits.items() if name in ("latency_p50_ms", *PERCENTILES)]
+    limits, teacher_ms = _device_limits(bench), bench.teacher_latency_ms
+    ratios = [limit / teacher_ms for name, limit in limits.items() if name in ("latency_p50_ms", *PERCENTILES)]
     ratios += [limit for name, limit in limits.items() if name == "latency_ratio"]
     ratios += [1 / limit for name, limit in limits.items() if name == "speedup"]
     return (1 + MARGIN) * min(ratios) if ratios else None
@@ -177,11 +178,11 @@ def untrained_figures(candidate: Candidate, bench: Workbench, folder: Path) -> t
     kept, and what was measured before the device drifted is measured again: the ratio may have moved with it. So is
     what was left when it was over another search's limit.
     """
-    over = surely_over(_device_limits(bench), bench.teacher_latency_ms)
+    over = surely_over(bench)
     stored = _folder(bench) / f"{device_key(candidate, bench)}.json"
     if stored.exists():
-        measurement, artifact = _read(stored, folder, bench)
-        if _holds(measurement, bench.target.conditions()) and _tells(measurement, stored, over):
+        measurement, artifact, left = _read(stored, folder, bench)
+        if _holds(measurement, bench.target.conditions()) and _tells(measurement, left, over):
             return measurement, artifact
     twin = build(candidate, bench, inherited=False)
     if candidate.section("prune").get("ratio", 0):
@@ -220,7 +221,7 @@ def known_figures(candidates: Sequence[Candidate], bench: Workbench) -> list[dic
     try:
         now = bench.target.conditions()
         keys = [None if one.student == IDENTITY else device_key(one, bench, now.fingerprint) for one in candidates]
-        over = surely_over(_device_limits(bench), bench.teacher_latency_ms)
+        over = surely_over(bench)
         for key in dict.fromkeys(keys):  # many differ in their training only
             found[key] = None if key is None else _known(key, bench, now, over)
     except TargetError:  # it is away: a choice can do without, and what is trained meanwhile waits for it
@@ -232,14 +233,13 @@ def _known(key: str, bench: Workbench, now: Conditions, over: float | None) -> d
     stored = _folder(bench) / f"{key}.json"
     if not stored.exists():
         return None
-    measurement, artifact = _read(stored, stored.parent, bench)
-    holds = _holds(measurement, now) and _tells(measurement, stored, over)
+    measurement, artifact, left = _read(stored, stored.parent, bench)
+    holds = _holds(measurement, now) and _tells(measurement, left, over)
     return device_metrics(measurement, artifact, bench) if holds else None
 
 
-def _tells(measurement: Measurement, stored: Path, over: float | None) -> bool:
-    """Whether it says what is asked now: one that was left as it was over a limit says no more than that."""
-    left = read_json(stored).get("over")
+def _tells(measurement: Measurement, left: float | None, over: float | None) -> bool:
+    """Whether it says what is asked now: one that could be left where it was over a limit says no more than that."""
     return left is None or measurement.latency.ratio <= left or (over is not None and over <= left)
 
 
@@ -252,11 +252,13 @@ def _folder(bench: Workbench) -> Path:
     return bench.workspace.cache / "screened"
 
 
-def _read(stored: Path, folder: Path, bench: Workbench) -> tuple[Measurement, OnnxArtifact]:
+def _read(stored: Path, folder: Path, bench: Workbench) -> tuple[Measurement, OnnxArtifact, float | None]:
+    """A measurement, its file's description, and the ratio from which on it could be left as it was."""
     known = read_json(stored)
     artifact = OnnxArtifact.from_json(known["artifact"], folder / "untrained.onnx")
     # another search may model energy otherwise, or better by now
-    return told(Measurement.from_json(known["measurement"]), bench.energy, artifact.precision, artifact.macs), artifact
+    measurement = told(Measurement.from_json(known["measurement"]), bench.energy, artifact.precision, artifact.macs)
+    return measurement, artifact, known.get("over")
 
 
 def device_key(candidate: Candidate, bench: Workbench, fingerprint: str | None = None) -> str:

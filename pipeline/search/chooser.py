@@ -24,7 +24,7 @@ _EXPECTED, _GIVE_OR_TAKE = 0.4, 0.25
 # What counts as one step of the covariance: nearly three quarters of an axis' half, one doubling of the size, two of a
 # cost (of which there are two or more, that rise and fall together). Found on the MLPerf v2.x grids.
 _AXIS, _DOUBLING = 0.7, 0.5
-_FEWEST_TIMED = 2  # as many as are trained before anything is chosen
+FEWEST = 2  # trained students before anything is predicted of others
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def worth(pool: Pool, seen: Seen, goal: Goal) -> Array:
     errors = near.believe(error, centre=centre, scale=_GIVE_OR_TAKE)
     gain = _gain(pool, errors, seen, goal)
     seconds = _seconds(near, seen.seconds)
-    if pool.seconds is not None and _timed(seen.seconds).sum() >= _FEWEST_TIMED:  # beside ones, seconds say nothing
+    if pool.seconds is not None and _timed(seen.seconds).sum() >= FEWEST:  # beside ones, seconds say nothing
         seconds = np.where(np.isfinite(pool.seconds), pool.seconds, seconds)
     return gain / seconds * (1.0 if pool.possible is None else pool.possible)
 
@@ -123,7 +123,7 @@ def _timed(seconds: Array) -> NDArray[np.bool_]:
 def _seconds(near: Near, seconds: Array) -> Array:
     """Expected seconds of training, [n]; 1 where too few trials were timed."""
     timed = _timed(seconds)
-    if timed.sum() < _FEWEST_TIMED:
+    if timed.sum() < FEWEST:
         return np.ones(len(near.alone))
     logs = np.log(seconds[timed])
     return np.exp(near.among(timed).expect(logs, centre=float(logs.mean()), scale=max(float(logs.std()), 0.1)))

@@ -23,7 +23,7 @@ from pipeline.harvest import Training, serving_s, siblings, training
 from pipeline.metrics import DEVICE, METRICS
 from pipeline.pareto import rankable
 from pipeline.record import TrialRecord
-from pipeline.search.chooser import LEAST_ERROR, Goal, Pool, Seen, worth
+from pipeline.search.chooser import FEWEST, LEAST_ERROR, Goal, Pool, Seen, worth
 from pipeline.search.encoding import Encoding
 from pipeline.search.pool import candidates, whole
 from pipeline.search.standing import WEIGHTS_ONLY, Standing, felt
@@ -34,7 +34,6 @@ from search_spaces.candidate import Candidate, Scalar
 Array = NDArray[np.float64]
 Figures = Mapping[str, float]
 
-FEWEST = 2  # trained students before anything is predicted of others
 SCREENED = 4  # candidates at most that are measured untrained before one is proposed
 WORTH_SCREENING_S = 20.0  # a training that takes less is no loss beside the seconds of a measurement
 MOST = 150  # trials that are learned from: time and memory grow with them, what they teach hardly does

@@ -55,7 +55,7 @@ class Serving:
         takes no epoch is tried, the last of them too: that is what it begins with, and two schemes of one student tell
         more than one.
         """
-        before = [record for record in self.records if record.number < parent.number]
+        before = (record for record in self.records if record.number < parent.number)
         if not lends(parent) or (self._by_the_sampler and enough(before, self.config)):
             return []
         served = sum(record.trained_by == parent.number for record in self.records)

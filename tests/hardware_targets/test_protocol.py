@@ -12,9 +12,11 @@ from fakes import SimulatedDevice
 
 from hardware_targets import Latency
 from hardware_targets._blocks import latency as figures
+from hardware_targets._conditions import Snapshot
 from hardware_targets._plan import Plan, choose_sets, plan_for
 from hardware_targets._protocol import compare
 from hardware_targets._rounds import FAR
+from hardware_targets._void import Reading
 
 TRUE = 1.2
 SHORT = Plan(budget_s=4.0)
@@ -63,6 +65,30 @@ def test_a_screen_ends_once_its_ratio_is_surely_far_over_what_was_asked() -> Non
     assert sum(latency.rounds for latency in ended) < 0.7 * sum(latency.rounds for latency in whole)
     assert [latency.rounds for latency in below] == [latency.rounds for latency in whole]
     assert plan_for("trial", 12.0, over=1.05).over is None
+
+
+def test_a_screen_is_not_ended_while_so_much_is_void_that_nobody_would_rely_on_it() -> None:
+    """A tenth of two cores is withheld in the first 0.4 s, and the ratio is far over what was asked."""
+
+    def ended(over: float) -> Latency:
+        device = SimulatedDevice(1, candidate_ms=5.0, reference_ms=8.0, noise=(0.02, 0.02))
+        begun = list[float]()
+
+        def watch() -> Reading:
+            now = device.now_ns / 1e9
+            begun[:] = begun or [now]
+            withheld = 20 * min(now - begun[0], 0.4)
+            return Reading(now, Snapshot(0.0, int(200 * now), 0, int(withheld), 0.0))
+
+        record, _ = compare(
+            device.candidate, device.reference, [(1, 1)] * 32, seed=1, clock=device.clock, cpu_clock=device.cpu_clock,
+            one_thread=False, plan=plan_for("screen", 1.8, over=over), watch=watch,
+        )  # fmt: skip
+        return figures(record)
+
+    found = ended(0.21)
+    assert 0 < found.voided_rounds <= found.rounds / 4 and not found.unreliable
+    assert found.p90_ms is None and found.ratio_low > FAR * 0.21  # ended all the same, later
 
 
 def test_linear_drift_cancels() -> None:

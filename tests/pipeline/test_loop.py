@@ -99,6 +99,22 @@ def test_a_space_that_has_been_seen_ends_the_search(go) -> None:
     assert sum(record.counts for record in result.report.records) == 3
 
 
+def test_an_end_by_repetitions_claims_no_more_than_was_seen(go, monkeypatch) -> None:
+    monkeypatch.setattr(loop, "REPEATS_BEFORE_END", 1)
+    space = {
+        "students": ["convnet"],
+        "convnet": {"width": [8, 16], "depth": 1, "stages": 2, "resolution": 16, "stem_stride": 1, "block": "plain"},
+        "distill": {"temperature": [2, 4, 8], "soft_weight": 1, "hard_weight": 0, "hidden_weight": 0, "epochs": 4,
+                    "learning_rate": 0.001, "augment": "none"},
+        "prune": {"ratio": 0}, "quantize": {"scheme": "none"},
+    }  # fmt: skip
+    result = go(50, space=space, sampler="random", recipes="none")
+    seen = sum(record.counts for record in result.report.records)
+    assert seen < 6 and result.reason == (
+        f"1 proposals in a row were repetitions: {seen} of 6 different candidates have been seen"
+    )
+
+
 def test_equal_candidates_are_not_run_twice(go, monkeypatch) -> None:
     ran: list[str] = []
 
