@@ -46,6 +46,9 @@ from search_spaces import IDENTITY, ImageInput, TaskInput, TextInput
 BASE = "tpe"
 SCORED = "tpe, told the score"
 DRAWS = 10_000
+IN_BANK = "tpe, choosing in the bank"
+ALL_IN_BANK = "all, choosing in the bank"
+DRAWN = 24  # as many as TPE draws itself for each parameter that it chooses
 SIBLINGS = 4
 EQUAL = 1e-9  # of two volumes
 AT_MOST, STEPS = 3, 40  # times plain TPE's training, and in how many steps the rest of it is looked at
@@ -63,13 +66,14 @@ def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
     }
     found = {BASE: Strategy(), SCORED: Strategy(told_score=True)}
     found["tpe, told the score, begins sooner"] = Strategy(told_score=True, sooner=True)
+    found[IN_BANK] = Strategy(draws=DRAWN)
     found["tpe, told no identities"] = Strategy(told_identities=False)
     found |= {"nsga2": Strategy("nsga2"), "random": Strategy("random")}
     found |= {f"tpe + {name}": _with([rule]) for name, rule in rules.items()}
     found["tpe + dominated by a regression"] = Strategy(refuses=(dominated_by_ridge,))
     found["tpe + rungs for good"] = Strategy(stops=beaten_at_rung, rungs=rungs)
     found["all"] = _with(rules.values())
-    found["all, choosing in the bank"] = replace(found["all"], choose=of_the_bank)
+    found[ALL_IN_BANK] = replace(found["all"], choose=of_the_bank)
     found["all, every shape screened before"] = replace(found["all"], screened_before=True)
     return found | {
         f"all - {left}": _with(rule for name, rule in rules.items() if name != left) for left in rules
@@ -261,6 +265,8 @@ def main(given: list[str] | None = None) -> None:
         found = {**told, "strategies": against(BASE, bank, names, *asked)}
         # the same question against a TPE that is told what is scored: log2 of the latency, and no energy
         found["against_told_the_score"] = against(SCORED, bank, ["all"], *asked) if "all" in names else {}
+        # and where all propose what the bank holds, so that each gets what it proposed
+        found["against_in_the_bank"] = against(IN_BANK, bank, [ALL_IN_BANK], *asked) if ALL_IN_BANK in names else {}
     if arguments.out:
         write_json(arguments.out, found)
         rows.done()

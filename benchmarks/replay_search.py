@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 from bank_design import recipe_candidates
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from replay_bank import Point, Stored
 from replay_rules import Reached, Refuses, Resumes, Stops, Violations, device_violations, over_budget
 
@@ -41,6 +42,7 @@ class Strategy:
     rungs: tuple[int, ...] = ()
     harvest: int = 0
     choose: Callable[[Search], Candidate | None] | None = None  # instead of the sampler; None asks the sampler
+    draws: int = 1  # of the sampler: of so many proposals the one that is nearest to what the bank holds
     told_score: bool = False  # the sampler is told the axes of the score, as they are scored, instead of the objectives
     told_identities: bool = True
     sooner: bool = False  # with as many startup trials as the chooser, where it has twice as many
@@ -75,6 +77,31 @@ class Run:
         return self.marks[-1]
 
 
+class Again:
+    """What the sampler of a study answers if it is asked once more for the same trial."""
+
+    def __init__(self, study: optuna.Study, trial: optuna.Trial) -> None:
+        self._study, self._frozen = study, study._storage.get_trial(trial._trial_id)
+        space = study.sampler.infer_relative_search_space(study, self._frozen)
+        self._relative = study.sampler.sample_relative(study, self._frozen, space)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return float(self._asked(name, FloatDistribution(low, high, log, step)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return int(self._asked(name, IntDistribution(low, high, log, step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._asked(name, CategoricalDistribution(choices))
+
+    def _asked(self, name: str, distribution: BaseDistribution) -> Any:
+        if name in self._relative:
+            return self._relative[name]
+        return self._study.sampler.sample_independent(self._study, self._frozen, name, distribution)
+
+
 class Search:
     """The state of a simulated search."""
 
@@ -105,7 +132,7 @@ class Search:
         recipes = bank.known(recipe_candidates(bank.space).values())
         if strategy.choose:  # as in the product's loop
             recipes = list({felt(one.candidate): one for one in reversed(recipes)}.values())[::-1]
-        self._first = [*bank.identities(), *recipes]
+        self._identities, self._recipes = bank.identities(), recipes
         self._train_s = self._wall_s = 0.0
 
     def until(self, *, trials: int | None = None, train_s: float | None = None) -> Run:
@@ -160,15 +187,21 @@ class Search:
 
         Who is met instead may be served by chance: that saves nothing, for what was proposed would have been trained.
         """
-        if self._first:
-            point = self._first.pop(0)
-            return point, self.lenders().get(training(point.candidate))
+        if self._identities:
+            return self._identities.pop(0), None
+        while self._recipes:
+            point = self._recipes.pop(0)
+            if self.strategy.choose is None or not self._gains_nothing(point):
+                return point, self.lenders().get(training(point.candidate))
         proposed = self.strategy.choose(self) if self.strategy.choose else None
         if proposed is None:
             trial = self.study.ask()
-            proposed = self.space.sample(trial, 0)
+            wanted = [self.space.sample(trial, 0)]
+            wanted += [self.space.sample(Again(self.study, trial), 0) for _ in range(self.strategy.draws - 1)]
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)  # only asked; who meets it comes as a trial
-        met, able = self.bank.nearest(proposed, self.tried), self.lenders()
+        else:
+            wanted = [proposed]
+        (met, proposed), able = self.bank.nearest(wanted, self.tried), self.lenders()
         return met, able.get(training(met.candidate)) if met and training(proposed) in able else None
 
     def _asked(self, point: Point) -> optuna.Trial:
@@ -253,6 +286,12 @@ class Search:
         if point.file not in self.measured:
             self.measured.add(point.file)
             self._wall_s += point.twin_s + self.bank.screen_s
+
+    def _gains_nothing(self, point: Point) -> bool:
+        """Whether it is no better than the teacher by any figure of the device: left to the chooser, as in the loop."""
+        self.screen(point)
+        figures, teacher = point.metrics, self.bank.teacher_metrics
+        return all(_axis(name, figures[name]) >= _axis(name, teacher[name]) for name in self._scored[1:])
 
     def _climbed(self, point: Point, number: int, passed: int) -> TrialRecord | None:
         """The record of a student that is stopped at a rung beyond those it has passed."""

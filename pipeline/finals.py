@@ -18,6 +18,7 @@ from pipeline.findings import write_front
 from pipeline.preflight import preflight, same_space
 from pipeline.record import TrialRecord, read_records
 from pipeline.search import study as studies
+from pipeline.search.deaths import is_given_up
 from pipeline.search.further import Stores
 from pipeline.search.loop import MOST_AWAY, Progress, stays_away
 from pipeline.spent import kept
@@ -66,8 +67,8 @@ def run_finals(
                 break
             candidate = in_full(record.candidate, config.finals, seed)
             start = ancestor.again(record, workspace.folder, progress.say)
-            run = partial(_final, candidate=candidate, of=record.number, bench=bench, step=progress.step, start=start)
-            done = stores.further(candidate, run)
+            run = partial(run_trial, candidate=candidate, bench=bench, step=progress.step, ancestor=start)
+            done = stores.further(candidate, run, final_of=record.number)
             away = away + 1 if done.end == "pending" else 0
             if away >= MOST_AWAY:
                 progress.say(stays_away(config.name, away))
@@ -75,17 +76,6 @@ def run_finals(
         report = stores.report()
         tracker.show_front(report, write_front(report, workspace, None))
         return [record for record in records if record.final_of in numbers]
-
-
-def _final(
-    number: int,
-    candidate: Candidate,
-    of: int,
-    bench: Workbench,
-    step: Callable[[str], None],
-    start: ancestor.Ancestor | None,
-) -> TrialRecord:
-    return run_trial(number, candidate, bench, step, ancestor=start).with_(final_of=of)
 
 
 def in_full(candidate: Candidate, finals: FinalsConfig, seed: int) -> Candidate:
@@ -113,7 +103,8 @@ def missing_seeds(record: TrialRecord, records: Sequence[TrialRecord], finals: F
     """Seeds of this trial's finals that have no result yet."""
     wanted = [record.candidate.seed + SEED_STEP * (place + 1) for place in range(finals.seeds)]
     ends = ("complete", "pending")  # what waits for its device is trained already
-    own = [item.candidate for item in records if item.final_of == record.number and item.end in ends]
+    done = [item for item in records if item.end in ends or is_given_up(item)]
+    own = [item.candidate for item in done if item.final_of == record.number]
     # finals of other epochs are other students
     return [seed for seed in wanted if in_full(record.candidate, finals, seed) not in own]
 

@@ -236,7 +236,7 @@ def test_who_is_met_by_chance_saves_no_training(make: Make) -> None:
     for asked, paid, by in ((other.candidate, other.recover_s, True), (elsewhere, other.train_s, False)):
         wanted = [one.candidate, asked]
         search = Search(found, Strategy(choose=lambda _: wanted.pop(0) if wanted else None, harvest=4), 0)  # noqa: B023
-        search._first = []
+        search._identities, search._recipes = [], []
         search._harvest = lambda *_: None  # type: ignore[method-assign]
         run = search.until(trials=2)
         assert keys(run) == [one.candidate.key, other.candidate.key]
@@ -278,16 +278,43 @@ def test_harvest_begins_with_a_trained_student(make: Make) -> None:
 def test_the_nearest_has_the_same_file_where_one_is_left(make: Make) -> None:
     found = make()
     point = found.students()[7]
-    assert found.nearest(point.candidate, set()) is point
-    again = found.nearest(point.candidate, {point.candidate.key})
+
+    def nearest(tried: set[str]) -> replay_bank.Point | None:
+        return found.nearest([point.candidate], tried)[0]
+
+    assert nearest(set()) is point
+    again = nearest({point.candidate.key})
     assert again is not None and again.file == point.file and again is not point
     same = {p.candidate.key for p in found.students() if p.file == point.file}
-    other = found.nearest(point.candidate, same)
+    other = nearest(same)
     assert other is not None and other.file != point.file
     theirs, ours = dict(other.candidate.values), dict(point.candidate.values)
     kinds = {name.split(".")[0] for name in {*theirs, *ours} if theirs.get(name) != ours.get(name)} - {"distill"}
     assert len(kinds) == 1  # the shape, the ratio or the scheme
-    assert found.nearest(point.candidate, set(found.points)) is None
+    assert nearest(set(found.points)) is None
+
+
+def test_of_several_proposals_the_one_nearest_to_the_bank_is_met(make: Make) -> None:
+    found = make()
+    point, other = found.students()[7], found.students()[20]
+    away, farther = (Candidate.of({**point.candidate.flat(), "distill.temperature": far}, 0) for far in (3.3, 4.4))
+    there = found.nearest([away, farther], {point.candidate.key})
+    assert there == found.nearest([away], {point.candidate.key}) != found.nearest([farther], {point.candidate.key})
+    assert found.nearest([away, other.candidate, farther], set()) == (other, other.candidate)
+
+
+def test_a_sampler_asked_again_answers_as_it_does_and_leaves_no_trial(make: Make) -> None:
+    """Who is asked 24 times proposes something nearer to the bank, the same for the same seed."""
+    found = make()
+    search = Search(found, Strategy(draws=24), 0)
+    run = search.until(trials=24)
+    assert keys(run) == keys(Search(found, Strategy(draws=24), 0).until(trials=24))
+    assert keys(run) != keys(Search(found, Strategy(), 0).until(trials=24))
+    asked = len(search.study.trials)
+    trial = search.study.ask()
+    draws = [search.space.sample(replay_search.Again(search.study, trial), 0) for _ in range(24)]
+    assert len({one.key for one in draws}) > 12 and len(search.study.trials) == asked + 1
+    assert "distill.epochs" in replay_search.Again(search.study, trial)._relative  # modelled jointly, as in a trial
 
 
 def test_the_end_of_the_bank_ends_a_search(make: Make) -> None:
@@ -408,6 +435,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert found["students"] * 6 + 2 == found["candidates"] and found["budget"] == {"speedup": 4.0}
     assert list(found["strategies"]) == ["tpe", "random", "all"]
     assert list(found["against_told_the_score"]) == [replay.SCORED, "all"]
+    assert not found["against_in_the_bank"]  # it was not asked for
     assert str(folder) not in out.read_text()
     side_by_side = tmp_path / "side_by_side.json"
     replay.main([str(file), *common, "--strategies", "random", "--workers", "2", "--out", str(side_by_side)])

@@ -113,6 +113,19 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
     return chosen
 
 
+def gains_nothing(candidate: Candidate, known: Known, config: SearchConfig) -> bool:
+    """Whether it is no better than the teacher by any objective of the device, measured untrained if need be.
+
+    Such a candidate adds no volume, whatever it learns; `propose` would never ask for it.
+    """
+    figures = known.figures([candidate])[0]
+    if figures is None and known.screen(candidate):
+        figures = known.figures([candidate])[0]
+    names = _names(config, known.standing.front(), known.teacher)
+    costs = [_doublings(name, (figures or {}).get(name), known.teacher, np.nan) for name in names]
+    return bool(costs) and all(cost >= 0 for cost in costs)
+
+
 def enough(records: Iterable[TrialRecord], config: SearchConfig) -> bool:
     """Whether there is enough to learn from; it looks no further than it has to.
 

@@ -34,8 +34,9 @@ from pipeline.report import FrontReport
 from pipeline.rungs import Peers
 from pipeline.screening import compares, known_figures, learned
 from pipeline.search import study as studies
+from pipeline.search.deaths import MOST_DEATHS, given_up
 from pipeline.search.further import Stores
-from pipeline.search.knowledge import Known
+from pipeline.search.knowledge import Known, gains_nothing
 from pipeline.search.serving import Serving
 from pipeline.search.standing import Shape, felt
 from pipeline.search.waiting import Waiting
@@ -48,8 +49,6 @@ from pipeline.workspace import Workspace
 from search_spaces import IDENTITY
 from search_spaces.candidate import Candidate, Scalar
 
-# A candidate that takes the process down with it is tried this often, then counted as failed. Ctrl-C does not count.
-MOST_DEATHS = 4
 DIED = "the process ended during this trial"
 STOPPED = "stopped by the user"
 # After so many equal candidates in a row the sampler is left aside once; after so many more the space counts as seen.
@@ -134,7 +133,8 @@ class _Loop:
         self.serving = Serving(config, workspace, self.space, self.records)
         self.loan = loan(lends, bench, self.space) if lends else None
         seen = studies.seen(self.records, config, self.space)
-        self.study = studies.open_study(config, workspace.study_url, seen, self._known_before())
+        self.known = self._known_before()
+        self.study = studies.open_study(config, workspace.study_url, seen, self.known)
         self._mend()
         self.waiting.mark_continued()
         self._tidy()
@@ -143,6 +143,8 @@ class _Loop:
         self.tracker.repair(self.records)
         self._tell_about_search()
         self._looked = Phases()  # at untrained twins, since the last trial
+        spent_before_s = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
+        self._begun_at = now() - spent_before_s
         self._front_at = -FRONT_EVERY_S
         self._recipes_queued = False
 
@@ -161,12 +163,11 @@ class _Loop:
             return learned(candidate, self.bench, Path(place))
 
     def run(self) -> SearchResult:
-        begin, repeats, away = self.now(), 0, 0
+        repeats, away = 0, 0
         self._harvest_again()
         if self.loan and self.loan.why is None and (lent := self._lent()):
             self.progress.say(self.loan.sentence(len(lent)))
-        spent_before = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
-        while not (reason := self._limit(self.now() - begin + spent_before, repeats, away) or self._declined()):
+        while not (reason := self._limit(repeats, away) or self._declined()):
             record = self._one(at_random=repeats >= REPEATS_BEFORE_RANDOM)
             repeats = repeats + 1 if record.same_as is not None else 0
             if record.same_as is None:
@@ -240,9 +241,11 @@ class _Loop:
     def _harvest(self, parent: TrialRecord) -> None:
         """Further trials that begin with the student that `parent` trained; the study is told of them afterwards.
 
-        Cut off, the next start does those that are missing.
+        Cut off, the next start does those that are missing; so does one with wider limits.
         """
         for candidate, start in self.serving.at_once(parent):
+            if self._done() >= self.config.limits.trials or self._spent() is not None:
+                break
             self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
         self.serving.has_served(parent)
 
@@ -314,8 +317,7 @@ class _Loop:
         left = next((record.number for record in stopped if record.candidate.key == candidate.key), None)
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         if deaths >= MOST_DEATHS:
-            reason = f"the process ended {deaths} times during this candidate; it is not tried again"
-            return TrialRecord(number, candidate, "failed", reason, resumed_from=left, ended=moment)
+            return given_up(number, candidate, deaths).with_(resumed_from=left, ended=moment)
         if left is not None:  # the stopped student still deserves it, and goes on from its last checkpoint
             reason = f"{how}; trial {left} goes on again"
             return TrialRecord(number, candidate, "interrupted", reason, resumed_from=left, ended=moment)
@@ -349,7 +351,8 @@ class _Loop:
     def _enqueue_recipes(self) -> None:
         """The known recipes, through the user's space; those that are done or queued are left out.
 
-        A sampler that knows what a candidate promises is to ask for a second one of the same shape itself.
+        A sampler that knows what a candidate promises is to ask itself for a second one of the same shape, and for one
+        that the device shows to be no better than the teacher.
         """
         self._recipes_queued = True
         tried = {record.candidate.key for record in self.records if record.end != "interrupted"}
@@ -363,12 +366,20 @@ class _Loop:
                     self.progress.say(f"recipe {name} is left out: {params}")
                 continue
             candidate = studies.candidate_of(params, self.space, self.config.seed)
-            if once and (other := first.setdefault(felt(candidate), name)) != name:
-                if not begun:
-                    self.progress.say(f"recipe {name} is left to the sampler: it has the shape of {other}")
+            if candidate.key in tried or params in queued:
+                first.setdefault(felt(candidate), name)
                 continue
-            if candidate.key not in tried and params not in queued:
-                studies.enqueue(self.study, params)
+            if once and (why := self._left_to_the_sampler(candidate, name, first)):
+                if not begun:
+                    self.progress.say(f"recipe {name} is left to the sampler: {why}")
+                continue
+            studies.enqueue(self.study, params)
+
+    def _left_to_the_sampler(self, candidate: Candidate, name: str, first: dict[Shape, str]) -> str | None:
+        if (other := first.setdefault(felt(candidate), name)) != name:
+            return f"it has the shape of {other}"
+        nothing = gains_nothing(candidate, self.known, self.config)
+        return "on this device it is no better than the teacher" if nothing else None
 
     def _tell_about_search(self) -> None:
         """The resolved configuration, the environment, the teacher's figures and the notes, on the search's own run."""
@@ -378,21 +389,29 @@ class _Loop:
         files = [folder / "config.yaml", folder / "environment.json"]
         self.tracker.log_parent(flat(self.config.resolved()), self.bench.teacher_metrics, files, self.bench.notes)
 
-    def _limit(self, spent_s: float, repeats: int, away: int) -> str | None:
+    def _done(self) -> int:
+        return sum(record.counts for record in self.records if record.final_of is None)
+
+    def _spent(self) -> str | None:
+        """Which limit of time or energy is reached, or None."""
+        limits, hours = self.config.limits, (self.now() - self._begun_at) / 3600
+        if limits.hours is not None and hours >= limits.hours:
+            return f"{hours:.2f} hours are spent (limits.hours)"
+        return None if limits.max_kwh is None else over_limit(self.workspace, self.records, limits.max_kwh)
+
+    def _limit(self, repeats: int, away: int) -> str | None:
         """Why the search ends now, or None."""
         limits = self.config.limits
         if away >= MOST_AWAY:
             return stays_away(self.config.name, away)
-        done = sum(record.counts for record in self.records if record.final_of is None)
+        done = self._done()
         size = self.bench.space.size()
         seen = size is not None and done >= size
         # Nobody who deserves to go on is left behind: that makes no further candidate, and ends.
         last = (done >= limits.trials or seen) and self.waiting.goes_on_now() is None
         if last and done >= limits.trials:
             return f"{done} trials are done (limits.trials)"
-        if limits.hours is not None and spent_s >= limits.hours * 3600:
-            return f"{spent_s / 3600:.2f} hours are spent (limits.hours)"
-        if limits.max_kwh is not None and (reason := over_limit(self.workspace, self.records, limits.max_kwh)):
+        if reason := self._spent():
             return reason
         if last and seen:
             return f"all of the space has been seen: {done} different candidates"

@@ -21,6 +21,7 @@ from pipeline.phases import Phases
 from pipeline.record import UNPRUNED, TrialRecord, read_records, write_record
 from pipeline.search import loop
 from pipeline.search import study as studies
+from pipeline.search.deaths import MOST_DEATHS
 from pipeline.student_files import SHAPE, WEIGHTS
 from search_spaces.candidate import Candidate
 
@@ -31,6 +32,7 @@ SPACE = {"students": ["convnet", "identity"], "convnet": {"depth": 1}}
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_in):
     monkeypatch.setattr(loop, "run_trial", synthetic.record)
     monkeypatch.setattr(loop, "write_front", lambda *_: [])  # the pictures have tests of their own
+    monkeypatch.setattr(loop, "learned", lambda *_: False)  # nothing can be measured here
     store_in(tmp_path / "mlruns")
 
     def run(count: int, /, heard: Heard | None = None, **changes: Any) -> loop.SearchResult:
@@ -83,6 +85,42 @@ def test_a_second_recipe_of_a_shape_is_left_to_a_sampler_that_knows(
     again = Heard()
     assert len(go(5 + count, again, **changes).report.records) == 5 + count
     assert not [line for line in again.said if "recipe" in line]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "asked", "slower", "left"),
+    [
+        ("device_aware", "all", 2.0, "hinton is left to the sampler: on this device it is no better than the teacher"),
+        ("device_aware", "all", 1.9, None),
+        ("device_aware", "all", None, None),
+        ("tpe", "all", 2.0, None),
+        ("device_aware", ["hinton", "small_separable"], 2.0, None),
+    ],
+)
+def test_a_recipe_that_gains_nothing_is_left_to_a_sampler_that_knows(
+    go, monkeypatch, sampler: str, asked: Any, slower: float | None, left: str | None
+) -> None:
+    """By its untrained twin; one of which no figure is known is tried."""
+    known = search_spaces.recipes("image")
+    monkeypatch.setattr(search_spaces, "recipes", lambda *_: {k: known[k] for k in ("hinton", "small_separable")})
+    plain, seen = known["hinton"]["convnet.block"], set[str]()
+
+    def learned(candidate: Candidate, *_: Any) -> bool:
+        seen.add(candidate.key)
+        return slower is not None
+
+    def figures(wanted: list[Candidate], **_: Any) -> list[dict[str, float] | None]:
+        found = [slower if one.flat()["convnet.block"] == plain else 0.5 for one in wanted]
+        return [{"latency_p50_ms": ms} if one.key in seen and ms and slower else None
+                for one, ms in zip(wanted, found, strict=True)]  # fmt: skip
+
+    monkeypatch.setattr(loop, "learned", learned)
+    monkeypatch.setattr(loop, "known_figures", figures)
+    heard = Heard()
+    records = go(7, heard, recipes=asked, space="default", sampler=sampler).report.records
+    assert [line for line in heard.said if "left to" in line] == ([] if left is None else [f"recipe {left}"])
+    recipe = Candidate.of(known["small_separable"], 0).flat()["convnet.block"]
+    assert records[5].candidate.flat()["convnet.block"] == (plain if left is None else recipe)
 
 
 def test_a_longer_limit_goes_on(go) -> None:
@@ -205,7 +243,7 @@ def test_a_candidate_that_kills_the_process_is_given_up(go, monkeypatch) -> None
         return synthetic.record(number, candidate, *rest)
 
     monkeypatch.setattr(loop, "run_trial", kill)
-    for _ in range(loop.MOST_DEATHS):
+    for _ in range(MOST_DEATHS):
         with pytest.raises(Killed):
             go(8)
     monkeypatch.setattr(loop, "run_trial", synthetic.record)
@@ -376,7 +414,7 @@ def test_a_harvest_is_done_once(go, monkeypatch, tmp_path: Path) -> None:
     """The student that a pruned one was is gone after the harvest, and the next start finds nothing left to do."""
     monkeypatch.setattr(loop, "run_trial", harvested)
     last = set()
-    for trials in range(2, 9):
+    for trials in range(3, 22, 3):  # each student and what it serves
         changes: dict[str, Any] = {
             "name": f"small{trials}", "space": {"students": ["convnet"]}, "trials": {"harvest": 2}, "recipes": "none",
             "sampler": "tpe",
@@ -443,6 +481,37 @@ def test_a_sampler_that_knows_asks_for_what_a_student_serves(go, monkeypatch, tm
     served = [sum(child.trained_by == record.number for child in children) for record in trained[4:]]
     assert min(served) < 4
     assert not list(tmp_path.rglob(UNPRUNED)) and states(tmp_path) == dict.fromkeys(range(40), "COMPLETE")
+
+
+def test_a_harvest_keeps_to_the_limit_and_a_wider_one_goes_on(go, monkeypatch) -> None:
+    monkeypatch.setattr(loop, "run_trial", harvested)
+    changes: dict[str, Any] = {"space": {"students": ["convnet"], "prune": {"ratio": 0}}, "trials": {"harvest": 2}}
+    for count in (2, 3, 5):
+        records = go(count, sampler="tpe", **changes).report.records
+        assert [record.trained_by for record in records] == [None, 0, 0, None, 3][:count]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "device_aware"])
+def test_a_harvested_candidate_that_kills_the_process_is_given_up(go, monkeypatch, sampler: str) -> None:
+    """The others that begin with the same student are tried all the same; Ctrl-C is no death."""
+    deadly, ends = list[str](), iter([Killed, KeyboardInterrupt] * MOST_DEATHS)
+
+    def kill(number: int, candidate: Any, bench: Any, step: Any, begun: Any = None, **_: Any) -> TrialRecord:
+        if begun is not None and candidate.key in (deadly or [candidate.key]):
+            deadly.append(candidate.key)
+            raise next(ends)
+        return harvested(number, candidate, bench, step, begun)
+
+    monkeypatch.setattr(loop, "run_trial", kill)
+    changes: dict[str, Any] = {"space": {"students": ["convnet"], "prune": {"ratio": 0}}, "trials": {"harvest": 2}}
+    for end in [Killed, KeyboardInterrupt] * (MOST_DEATHS - 1) + [Killed]:
+        with pytest.raises(end):
+            go(4, sampler=sampler, **changes)
+    records = go(4, sampler=sampler, **changes).report.records
+    given_up = [record for record in records if record.end == "failed"]
+    assert [record.candidate.key for record in given_up] == deadly[:1] and len(set(deadly)) == 1
+    assert f"ended {MOST_DEATHS} times" in str(given_up[0].reason)
+    assert sum(record.trained_by == 0 for record in records) == 1 and len(records) == 4
 
 
 def test_a_killed_harvest_is_finished(go, monkeypatch, tmp_path: Path) -> None:

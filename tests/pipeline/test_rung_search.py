@@ -21,6 +21,7 @@ from pipeline.preflight import needed_bytes
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.screening import Twin
 from pipeline.search import loop
+from pipeline.search.deaths import MOST_DEATHS
 from pipeline.search.waiting import Waiting
 from pipeline.tracking import Tracker
 from pipeline.training_state import TrainingState
@@ -283,7 +284,7 @@ def test_a_promotion_that_kills_the_process_is_given_up(go, school, monkeypatch)
         return usual(student, *args, **kwargs)
 
     monkeypatch.setattr(journey, "distill", deadly)
-    for _ in range(loop.MOST_DEATHS):
+    for _ in range(MOST_DEATHS):
         with pytest.raises(Killed):
             go(14)
     monkeypatch.setattr(journey, "distill", usual)

@@ -1,0 +1,48 @@
+"""Candidates that take the process down with them, counted for trials that the sampler is not asked for.
+
+Of the others the study knows that they were begun. Here a try counts as a death from its beginning on, until it has
+ended, well or not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.record import TrialRecord, read_json, write_json
+from search_spaces.candidate import Candidate
+
+# A candidate that takes the process down with it is tried this often, then counted as failed. Ctrl-C does not count.
+MOST_DEATHS = 4
+_FILE, _OFTEN = "begun.json", "the process ended {} times during this candidate; it is not tried again"
+
+
+def deaths(search: Path, candidate: Candidate) -> int:
+    """How often the process ended during this candidate with its seed."""
+    return _read(search).get(_name(candidate), 0)
+
+
+def note(search: Path, candidate: Candidate, count: int) -> None:
+    """From now on it is `count` times."""
+    others = {name: known for name, known in _read(search).items() if name != _name(candidate)}
+    write_json(search / _FILE, {**others, _name(candidate): count} if count else others)
+
+
+def given_up(number: int, candidate: Candidate, deaths: int) -> TrialRecord:
+    """The record of a candidate that is not tried again."""
+    return TrialRecord(number, candidate, "failed", _OFTEN.format(deaths))
+
+
+def is_given_up(record: TrialRecord) -> bool:
+    before, after = _OFTEN.split("{}")
+    reason = str(record.reason)
+    return record.end == "failed" and reason.startswith(before) and reason.endswith(after)
+
+
+def _read(search: Path) -> dict[str, int]:
+    path = search / _FILE
+    found: dict[str, int] = read_json(path) if path.exists() else {}
+    return found
+
+
+def _name(candidate: Candidate) -> str:
+    return f"{candidate.key} {candidate.seed}"
