@@ -40,6 +40,7 @@ def search(
 
     `ask` is shown a `pipeline.estimate.Estimate` after the first trained trials, and says whether to go on.
     """
+    from pipeline.front_words import nothing_fits
     from pipeline.progress import Quiet
     from pipeline.search.loop import run_search
 
@@ -52,10 +53,7 @@ def search(
         watcher.close()
     report = result.report
     if not report.front_numbers:
-        reasons = {record.reason for record in report.records if record.reason}
-        raise NothingFits(
-            f"{result.reason}, and no trial is complete and within the budget; e.g. {min(reasons, default='-')}"
-        )
+        raise NothingFits(f"{result.reason}, and {nothing_fits(report.records, config)}")
     folder = workspace.folder
     sentences = [
         f"{result.reason}",
@@ -101,13 +99,13 @@ def teacher(file: str | Path, *, root: Path = ROOT, say: Say | None = None) -> d
 
 def front(name: str, *, root: Path = ROOT) -> Any:
     """The FrontReport of a search as it stands."""
-    from pipeline.findings import find
+    from pipeline.findings import config_of, find
+    from pipeline.front_words import nothing_fits
 
-    report = find(existing(root, name))
+    workspace = existing(root, name)
+    report = find(workspace)
     if not report.front_numbers:
-        raise NothingFits(
-            f"search {name!r} has no complete trial within its budget yet; go on with it, or widen the budget"
-        )
+        raise NothingFits(f"search {name!r}: {nothing_fits(report.records, config_of(workspace))}")
     return report
 
 

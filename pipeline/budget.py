@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -69,14 +70,25 @@ def sentence(budget: Mapping[str, float], metrics: Mapping[str, float], over: Ma
 
 
 def nearest_sentence(
-    records: Iterable[TrialRecord], budget: Mapping[str, float], quality: str | None = None, count: int = 3
+    records: Collection[TrialRecord], budget: Mapping[str, float], quality: str | None = None, count: int = 3
 ) -> str:
     """Why nothing fits, the nearest misses with their figures, and the limits that would let the nearest in."""
     misses = nearest(records, budget)
     if not misses:
-        return f"no model fits {phrase(budget)}: no trial is complete yet. Give the search more trials"
+        yet = f"no trial is complete yet{instead(records)}"
+        return f"no model fits {phrase(budget)}: {yet}. Give the search more trials"
     told = "; ".join(_told(miss, budget, quality) for miss in misses[:count])
     return f"no model fits {phrase(budget)}. Nearest: {told}. {_remedy(misses[0], budget)}"
+
+
+def instead(records: Iterable[TrialRecord]) -> str:
+    """How most of them ended instead, and the commonest reason."""
+    ends = Counter(record.end for record in records if record.counts)
+    if not ends:
+        return ""
+    reasons = Counter(record.reason for record in records if record.counts and record.reason)
+    told = ", ".join(f"{count} {end}" for end, count in ends.most_common())
+    return f" ({told}{f'; e.g. {reasons.most_common(1)[0][0]}' if reasons else ''})"
 
 
 def budget_alias(budget: Mapping[str, float], knee: bool = False) -> str:
@@ -96,7 +108,8 @@ def _violation(name: str, limit: float, value: float | None) -> float:
     if value is None or not math.isfinite(value):
         return MISSING
     over = limit - value if METRICS[name].maximize else value - limit
-    return over / abs(limit) if limit else over  # a limit of 0 has no relative excess
+    excess = over / abs(limit) if limit else over  # a limit of 0 has no relative excess
+    return min(excess, MISSING / 2)  # however much it is, there is a figure
 
 
 def _figure(name: str, limit: float, value: float | None, excess: float) -> str:

@@ -16,6 +16,7 @@ import yaml
 from pipeline.budget import phrase
 from pipeline.card_words import WORDS
 from pipeline.metrics import METRICS, QUALITY, text
+from pipeline.record import UNRELIABLE
 from pipeline.report import interval_text, sealed_text
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ def _limits(package: Package) -> Iterable[str]:
     yield f"It learned from {_data(package)}; on other {WORDS[package.kind].one}s its quality is not known."
     yield from (f"Of its data and teacher: {note}." for note in package.search.get("notes", ()))
     yield f"Latency and energy hold for {package.search['target']} as described above, and for no other machine."
+    if package.record.unreliable:
+        yield f"{UNRELIABLE[0].upper()}{UNRELIABLE[1:]}."
     yield f"It answers with one of its labels, whatever the {WORDS[package.kind].one} {WORDS[package.kind].says}."
     if package.test is None:
         yield "It was not scored on a test split; the selection slice helped to choose it: its figure is a little high."

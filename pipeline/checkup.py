@@ -19,7 +19,10 @@ PACKAGES = ("torch", "transformers", "datasets", "optuna", "torch-pruning", "onn
 
 
 def checkup(file: Path | None, root: Path) -> list[dict[str, Any]]:
-    """One row per part: role, name, available, reason. With `file`, its data and teacher are opened too."""
+    """One row per part: role, name, available, reason. With `file`, its data and teacher are opened too.
+
+    Where a search of that file would end with an error, the row that says why has its `exit_code`.
+    """
     rows = list(hardware_targets.doctor())
     rows += [_row("task", name) for name in tasks.available()]
     rows += [_row("student", name) for name in search_spaces.families()]
@@ -72,7 +75,7 @@ def _configured(file: Path, root: Path) -> list[dict[str, Any]]:
         step = "teacher"
         rows.append(_teacher(config, workspace, task))
     except NiwakiError as error:
-        rows.append(_row(step, str(file), str(error)))
+        rows.append({**_row(step, str(file), str(error)), "exit_code": error.exit_code})
     return rows
 
 

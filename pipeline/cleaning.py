@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from pipeline.errors import ConfigError
 from pipeline.findings import config_of, drop_models, find
 from pipeline.workspace import Workspace, existing
 
@@ -14,13 +15,15 @@ def clean(root: Path, name: str | None, *, cache: bool, dry_run: bool) -> list[t
 
     Errors: ConfigError for an unknown search; Unavailable while a search runs.
     """
+    if cache and name is not None:
+        raise ConfigError(f"caches are of all searches, not of {name!r}; leave out the name, or --cache")
     names = [name] if name else sorted(path.parent.name for path in (root / "searches").glob("*/search.json"))
     gone: list[tuple[Path, int]] = []
     for each in names:
         workspace = existing(root, each)
         with workspace.lock():
             gone += _search(workspace, dry_run)
-    places = [root / "cache"] if cache and name is None else []
+    places = [root / "cache"] if cache else []
     for place in places:
         gone += [(place, _size(place))] if place.exists() else []
         if not dry_run:

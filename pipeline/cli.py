@@ -313,6 +313,7 @@ def doctor(
 
     found = api.doctor(file, root=root)
     _print(found, as_json, lambda: _doctor(found))
+    raise typer.Exit(max((part.get("exit_code", 0) for part in found["parts"]), default=0))
 
 
 @app.command()

@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline import grid as grids
 from pipeline.errors import near
 from pipeline.metrics import METRICS, QUALITY
 
 Scalar = bool | int | float | str
+NAME, COUNTRY = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", r"^[A-Z]{3}$"
 LARGEST_SEED = 2**32 - 1  # that every library takes
 SOONER = 4  # startup trials of `device_aware`, which is told of the device beforehand and has less to learn
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted in (int, float, int | None, float | None):
+            raise ValueError(f"give a number, not {str(value).lower()}")
+        return value
 
 
 class DataConfig(_Strict):
@@ -234,7 +243,7 @@ class FinalsConfig(_Strict):
 class CarbonConfig(_Strict):
     """Where the electricity comes from; there is no default for it."""
 
-    country: str = Field(pattern=r"^[A-Z]{3}$")  # ISO 3166-1 alpha-3
+    country: str = Field(pattern=COUNTRY)  # ISO 3166-1 alpha-3
     year: int = Field(ge=1990, le=2100)  # of the grid factor
     grid_g_per_kwh: float | None = Field(None, gt=0)  # a factor of the user's own, with its basis and source
     basis: Literal["lifecycle", "direct"] | None = None
@@ -265,7 +274,7 @@ class CarbonConfig(_Strict):
 class SearchConfig(_Strict):
     """One search, whole. `resolved()` is what is stored and compared on resume."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    name: str = Field(pattern=NAME)
     task: TaskConfig
     teacher: TeacherConfig
     target: TargetConfig = TargetConfig()
@@ -279,7 +288,7 @@ class SearchConfig(_Strict):
     carbon: CarbonConfig | None = None
     sampler: SamplerConfig = SamplerConfig()
     recipes: Literal["all", "none"] | list[str] = "all"
-    warm_start: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")  # the name of another search
+    warm_start: str | None = Field(None, pattern=NAME)  # the name of another search
     keep: Literal["all", "front"] = "front"
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import SearchConfig
+from pipeline.config import COUNTRY, NAME, SearchConfig
 from pipeline.errors import ConfigError
 
+# What pydantic puts into the place of a fault, where several kinds of value are taken.
+_KIND = re.compile(r"(str|int|float|bool|list\[.*|dict\[.*|literal\[.*|function-.*|[A-Z]\w+Config|[A-Z]\w+Training)$")
+_PATTERNS = {
+    NAME: "give letters, digits, `_`, `.` and `-`, 64 at most, the first a letter or a digit",
+    COUNTRY: "give the three capital letters of ISO 3166-1, such as DEU",
+}
 # What may differ between two runs of one search: how long it runs, what it keeps on disk, and what is told of it.
 MAY_CHANGE = ("limits", "keep", "finals", "carbon")
 
@@ -29,13 +36,38 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as text: {error}; give a YAML file") from None
     try:
         data = yaml.safe_load(text)
+        twice = _twice(yaml.compose(text, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
         raise ConfigError(f"{path} is not YAML{line}: {getattr(error, 'problem', error)}") from None
+    if twice is not None:
+        raise ConfigError(
+            f"{path} gives {twice.value!r} twice, at line {twice.start_mark.line + 1} again; leave one out"
+        )
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds {type(data).__name__}, not a mapping; start with `name:` and `task:`")
     return data
+
+
+def _twice(root: yaml.Node | None) -> yaml.Node | None:
+    """A key that stands twice in one mapping: of its two values one would count, unsaid."""
+    left, done = [root], set[int]()
+    while left:
+        node = left.pop()
+        if id(node) in done:  # an alias
+            continue
+        done.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+        if isinstance(node, yaml.MappingNode):
+            seen = set[str]()
+            for key, value in node.value:
+                if key.value in seen and key.value != "<<":
+                    return key  # type: ignore[no-any-return]
+                seen.add(str(key.value))
+                left.append(value)
+    return None
 
 
 def load_config(path: str | Path, changes: Mapping[str, Any] | None = None) -> SearchConfig:
@@ -52,8 +84,7 @@ def parse_config(data: Mapping[str, Any], where: str) -> SearchConfig:
     try:
         return SearchConfig.model_validate(data)
     except ValidationError as error:
-        lines = [_sentence(item) for item in error.errors()]
-        raise ConfigError(f"{where}: " + "\n  ".join(lines)) from None
+        raise ConfigError(f"{where}: " + "\n  ".join(_sentences(error.errors()))) from None
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -79,8 +110,16 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, dotted: str) -> None
     data[keys[-1]] = value
 
 
-def _sentence(item: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in item["loc"])
+def _sentences(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One for each fault. Where several kinds of value are taken, pydantic says of each why it is not one."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        place = ".".join(str(part) for part in item["loc"] if not _KIND.match(str(part)))
+        found.setdefault(place, []).append(_sentence(item, place))
+    return [" or ".join(dict.fromkeys(sentences)) for sentences in found.values()]
+
+
+def _sentence(item: Mapping[str, Any], place: str) -> str:
     if item["type"] == "extra_forbidden":
         known = _known_keys(item["loc"][:-1])
         name = str(item["loc"][-1])
@@ -90,6 +129,8 @@ def _sentence(item: Mapping[str, Any]) -> str:
     if item["type"] == "missing":
         return f"{place!r} is missing; add it"
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "string_pattern_mismatch":
+        message = _PATTERNS[item["ctx"]["pattern"]]
     given = "" if item["type"] == "value_error" else f", got {item['input']!r}"
     return f"{place}: {message}{given}" if place else message
 

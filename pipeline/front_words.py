@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from pipeline.budget import instead, nearest_sentence
+from pipeline.config import SearchConfig
 from pipeline.findings import best_int8
 from pipeline.metrics import text
+from pipeline.record import TrialRecord
 from pipeline.spreads import sentence
 from pipeline.workspace import root_flag
 
@@ -81,3 +85,11 @@ def _test_lines(report: Any, own: list[int]) -> list[str]:
             f"{text(report.quality, finals['mean'])}{spread}, {100 * finals['of_teacher']:.2f} % of the teacher's{span}"
         )
     return list(dict.fromkeys(lines))
+
+
+def nothing_fits(records: Collection[TrialRecord], config: SearchConfig) -> str:
+    """Why a search has no front: the nearest misses of its budget, or how its trials ended instead."""
+    if not config.budget:
+        return f"no trial is complete{instead(records)}"
+    found = nearest_sentence(records, config.budget, config.task.metric)
+    return f"{found}. A search with another budget needs another name"

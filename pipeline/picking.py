@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, NothingFits
 from pipeline.findings import config_of, find, footprint_of
 from pipeline.metrics import text
 from pipeline.package import check_out, write_package
-from pipeline.record import TrialRecord, read_json
+from pipeline.record import UNRELIABLE, TrialRecord, read_json
 from pipeline.report import FrontReport
 from pipeline.selection import rescore
 from pipeline.spent import kept
@@ -173,12 +173,18 @@ def _sentences(
     cost: Mapping[str, Any],
 ) -> list[str]:
     chosen = choice.metrics[report.quality]
+    root = "" if str(workspace.root) == "mlruns" else f" --root {workspace.root}"
     lines = [
         f"trial {record.number}: {report.quality} {text(report.quality, chosen)} on the selection slice "
         f"({text(report.quality, record.metrics[report.quality])} on validation), "
         f"{text('speedup', record.metrics['speedup'])} as fast as the teacher, "
         f"{text('latency_p50_ms', record.metrics['latency_p50_ms'])}, {text('size_mb', record.metrics['size_mb'])}"
     ]
+    if record.final_of is not None:
+        lines.append(f"  it is trial {record.final_of} distilled in full (niwaki finals)")
+    if record.unreliable:
+        again = f"niwaki measure-pending {workspace.name}{root}"
+        lines.append(f"  {UNRELIABLE}; once the machine is quiet, this times it again: {again}")
     for number in choice.ties:
         other = choice.rescored[number]
         fastest = ", and faster" if number == choice.fastest_tie else ""
@@ -186,7 +192,6 @@ def _sentences(
             f"  a paired test cannot tell trial {number} from it{fastest}: "
             f"{text(report.quality, other[report.quality])}, {text('latency_p50_ms', other['latency_p50_ms'])}"
         )
-    root = "" if str(workspace.root) == "mlruns" else f" --root {workspace.root}"
     return [
         *lines,
         energy_sentence(report.energy_kind, report.energy_boundary, report.energy_source),

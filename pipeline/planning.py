@@ -10,6 +10,7 @@ from typing import Any
 from pipeline import workbench
 from pipeline.config_file import load_config
 from pipeline.preflight import needed_bytes, recipes, same_search
+from pipeline.teacher_training import check_untrained
 from pipeline.warm_start import lender
 from pipeline.workspace import Workspace
 
@@ -25,6 +26,9 @@ def plan(file: str | Path, root: Path, changes: Mapping[str, Any] | None) -> dic
         task = workbench.prepare_task(config, Workspace(Path(scratch), config.name))
         space, _ = workbench.prepare_space(config, task)
         of_teacher = workbench.check_teacher(config, task, space)
+        if config.teacher.train is not None and config.teacher.place is None:
+            _, view = workbench.trained_folder(config, Workspace(Path(scratch), config.name), task)
+            check_untrained(config.teacher.train, task, view)
         rows = {split: task.rows(split) for split in ("train", "validation", "selection")}
         classes, notes = list(task.classes), [*task.notes, *of_teacher]
     first = recipes(config)
@@ -39,7 +43,7 @@ def plan(file: str | Path, root: Path, changes: Mapping[str, Any] | None) -> dic
         *(f"recipe {name} is left out: {why}" for name, why in left_out.items()),
         f"at most {config.limits.trials} trials"
         + (f" or {config.limits.hours:g} hours" if config.limits.hours else "")
-        + f"; up to {needed_bytes(config) / 1e6:.0f} MB under {root}",
+        + f"; up to {needed_bytes(config, sum(rows.values())) / 1e6:.0f} MB under {root}",
         "nothing was trained; leave out --dry-run to begin",
     ]
     return {

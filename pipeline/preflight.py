@@ -95,15 +95,15 @@ def _as_now(stored: Mapping[str, Any]) -> Mapping[str, Any]:
         return stored
 
 
-def needed_bytes(config: SearchConfig) -> int:
+def needed_bytes(config: SearchConfig, known_rows: int | None = None) -> int:
     """A generous guess of the disk that a search takes: a megabyte a trial (or ten with `keep: all`) and its caches.
 
-    With rungs, what is set apart for students that wait.
+    With rungs, what is set apart for students that wait. `known_rows` are all that the splits have, once they are read.
     """
     per_trial = 10_000_000 if config.keep == "all" else 1_000_000
     task = config.task
     row = 8 * task.max_length if task.input_kind == "text" else 2 * task.size**2 * task.channels
-    rows = sum(task.limit_rows.values()) or 100_000
+    rows = known_rows or sum(task.limit_rows.values()) or 100_000
     rows += (task.replace.copies * rows if task.replace else 0) + _transfer_rows(task)
     waiting = config.trials.checkpoints_gb * 1e9 if config.trials.rungs else 0
     return BASE_BYTES + per_trial * config.limits.trials + rows * row + int(waiting)

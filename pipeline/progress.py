@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console, Group
@@ -29,6 +29,7 @@ SHORT = {"latency_p50_ms": "latency", "size_mb": "size"}
 class Quiet:
     """Says nothing: for `--json` and for the Python API."""
 
+    def before(self, records: Sequence[TrialRecord]) -> None: ...
     def step(self, sentence: str) -> None: ...
     def begin(self, number: int, candidate: Candidate) -> None: ...
     def end(self, record: TrialRecord, report: FrontReport) -> None: ...
@@ -43,6 +44,9 @@ class Lines:
         self._count = Count(trials, hours)
         self._out = out or sys.stdout
         self._in_trial = False
+
+    def before(self, records: Sequence[TrialRecord]) -> None:
+        self._count.before(records)
 
     def step(self, sentence: str) -> None:
         if not self._in_trial:  # epochs and steps inside a trial would drown a log
@@ -71,6 +75,9 @@ class Panel:
         self._now, self._doing, self._front = "", "", Text("")
         self._live = Live(Text(""), console=self._console, auto_refresh=False, transient=True)
         self._live.start()
+
+    def before(self, records: Sequence[TrialRecord]) -> None:
+        self._count.before(records)
 
     def step(self, sentence: str) -> None:
         self._doing = sentence
@@ -107,22 +114,33 @@ class Count:
         self._begin = now()
         self._ends: dict[str, int] = {}
         self._new = 0
-        self._number = 0
+        self._done = 0  # candidates that count
+        self._spent_s = 0.0
+
+    def before(self, records: Sequence[TrialRecord]) -> None:
+        """The trials that a resumed search has already, and what they took of its hours."""
+        for record in records:
+            self._add(record)
+            self._spent_s += sum(record.seconds.values())
 
     def add(self, record: TrialRecord) -> None:
+        self._add(record)
+        self._new += 1
+
+    def _add(self, record: TrialRecord) -> None:
         kind = "repeated" if record.same_as is not None else record.end
         self._ends[kind] = self._ends.get(kind, 0) + 1
-        self._new += 1
-        self._number = record.number + 1
+        # who goes on with a stopped student takes its place
+        self._done += record.counts and (record.resumed_from is None or record.end == "interrupted")
 
     def sentence(self) -> str:
         elapsed = self._now() - self._begin
         counts = ", ".join(f"{count} {kind}" for kind, count in self._ends.items()) or "no trial yet"
         out = f"{counts} of {self._trials} | {minutes(elapsed)} elapsed"
         if self._new:
-            left = max(self._trials - self._number, 0) * elapsed / self._new
+            left = max(self._trials - self._done, 0) * elapsed / self._new
             if self._hours is not None:
-                left = min(left, max(self._hours * 3600 - elapsed, 0))
+                left = min(left, max(self._hours * 3600 - self._spent_s - elapsed, 0))
             out += f", about {minutes(left)} left"
         return out
 

@@ -20,6 +20,9 @@ GENERIC = "modelled-generic"
 UNPRUNED = "unpruned"  # in the folder of a pruned trial, the student as it was before, until it has been harvested
 
 
+UNRELIABLE = "it was timed on a disturbed machine, so its times are unreliable"
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial.
@@ -74,7 +77,7 @@ class TrialRecord:
 
     @cached_property
     def unreliable(self) -> bool:
-        """More than a quarter of the session that timed it was void: kept, and off the front."""
+        """More than a quarter of the session that timed it was void: kept, and off the front (`UNRELIABLE`)."""
         return bool(((self.measurement or {}).get("latency") or {}).get("unreliable", False))
 
     @cached_property

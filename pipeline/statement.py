@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardware_targets import Unmeasured
 from pipeline.energy_ratio import EnergyRatio, energy_ratio
-from pipeline.record import GENERIC
+from pipeline.record import GENERIC, UNRELIABLE
 
 if TYPE_CHECKING:
     from pipeline.package import Package
@@ -57,7 +57,7 @@ def statement(package: Package) -> dict[str, Any]:
     record = package.record
     energy = (record.measurement or {}).get("energy") or {"unmeasured": "no measurement of this file is stored"}
     ratio = energy_ratio(record, package.reference.get("measurement") or {})
-    mark, why = letter(ratio, energy.get("kind"))
+    mark, why = (None, UNRELIABLE) if record.unreliable else letter(ratio, energy.get("kind"))
     return {
         "niwaki_statement": 1,
         "basis": BASIS,
@@ -66,6 +66,7 @@ def statement(package: Package) -> dict[str, Any]:
         "metric": "energy of one inference, batch 1, in millijoules",
         "energy": {name: energy[name] for name in _FIGURE if energy.get(name) is not None},
         "interval": _interval(energy),
+        "unreliable": record.unreliable,
         "device": _device(package),
         "reference": {"what": "the teacher's own file", "sha256": package.reference.get("sha256")},
         "relative_to_reference": _ratio(ratio),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pipeline.artifact import sha256_of
-from pipeline.errors import ConfigError, Unavailable
+from pipeline.errors import ConfigError, Unavailable, near
 from pipeline.teacher_files import check_files, first_line, local_folder
 
 
@@ -106,14 +106,25 @@ def new_model(auto: str, noun: str, kind: str, sizes: Mapping[str, Any], given: 
     try:
         with quiet():
             plain = transformers.AutoConfig.for_model(kind)
+            _known_to(plain, given)
             known = {name: value for name, value in sizes.items() if name != "image_size" or hasattr(plain, name)}
             config = transformers.AutoConfig.for_model(kind, **{**known, **given})
             return getattr(transformers, auto).from_config(config)
+    except ConfigError:
+        raise
     except Exception as error:  # each model type checks its own configuration in its own way
         raise ConfigError(
             f"model_type {kind!r} with {dict(given)} makes no {noun.partition(' ')[2]}: {first_line(error)}. "
             "See the model type's page in the transformers documentation, e.g. `model_type: resnet`"
         ) from error
+
+
+def _known_to(plain: Any, given: Mapping[str, Any]) -> None:
+    """Errors: ConfigError for a key that the model type does not have: it would be kept, and change nothing."""
+    for key in given:
+        if not hasattr(plain, key):
+            known = [name for name in plain.to_dict() if name != "model_type"]
+            raise ConfigError(f"model_type {plain.model_type!r} has no setting {key!r}{near(key, known)}")
 
 
 def file_of(place: str, name: str) -> Path | None:

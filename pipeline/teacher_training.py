@@ -58,13 +58,9 @@ def train_teacher(
     The epoch with the best validation metric is kept. `progress` is told one line per epoch. The folder appears whole
     or not at all. Errors: ConfigError, Failed.
     """
-    check_precision(training.precision)
     kind, begin, used_before = kind_of(task), time.monotonic(), cpu_seconds()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
-        model = _beginning(training, task, view)
+    model = check_untrained(training, task, view)
     module = kind.bare(model)
-    kind.check_input(module.eval(), task, view, training.model_type or str(training.from_checkpoint))
     best = _Best(module, task, view, training, progress, begin)
     fit(
         module,
@@ -100,6 +96,17 @@ def train_teacher(
         kind.store(beside, task, view, training)
         write_json(beside / REPORT, asdict(report))
     return report
+
+
+def check_untrained(training: TeacherTraining, task: Task, view: View) -> Any:
+    """The model that training begins with, in evaluation mode, once it has read one input. Errors: ConfigError."""
+    check_precision(training.precision)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        model = _beginning(training, task, view)
+    kind = kind_of(task)
+    kind.check_input(kind.bare(model).eval(), task, view, training.model_type or str(training.from_checkpoint))
+    return model
 
 
 def _since(used_before: float | None) -> float | None:

@@ -18,10 +18,11 @@ from hardware_targets import HardwareTarget, Measurement
 from pipeline import tasks
 from pipeline.artifact import OnnxArtifact, View, sha256_of
 from pipeline.config import SearchConfig
-from pipeline.errors import ConfigError, Unavailable
+from pipeline.errors import ConfigError, Failed, Unavailable
 from pipeline.figures import device_metrics
 from pipeline.importance import stored_importance
 from pipeline.memory import keep_few_kernels
+from pipeline.metrics import PERCENTILES
 from pipeline.modelled import EnergyModel, energy_model, no_model, told
 from pipeline.quality import better_than_chance, quality_with_intervals
 from pipeline.record import read_json, write_json
@@ -127,7 +128,10 @@ def prepare_teacher(
     assert wanted.train is not None
     folder, view = trained_folder(config, workspace, task)
     if not (folder / REPORT).exists():
-        train_teacher(wanted.train, task, folder, view=view, progress=step)
+        try:
+            train_teacher(wanted.train, task, folder, view=view, progress=step)
+        except Failed as error:
+            raise ConfigError(f"the teacher cannot be trained so: {error}; see `teacher.train`") from error
     return load_teacher(str(folder), task, size=view.get("input_size"))
 
 
@@ -265,6 +269,15 @@ def prepare(
     )
 
 
+def has_percentiles(teacher: Mapping[str, float], config: SearchConfig) -> None:
+    """Errors: ConfigError where the teacher has too few single calls for a percentile that ranks."""
+    if missing := [name for name in config.objectives if name in PERCENTILES and name not in teacher]:
+        raise ConfigError(
+            f"objectives name {', '.join(missing)}, but within target.seconds ({config.target.seconds:g}) the teacher "
+            "makes too few single calls for that, and a student might; raise target.seconds, or rank by latency_p50_ms"
+        )
+
+
 def tell(notes: Sequence[str], say: Step) -> None:
     for note in notes:
         say(f"note: {note}")
@@ -307,7 +320,10 @@ def _reference(
             )
         return OnnxArtifact.from_json(frozen["artifact"], path), frozen
     folder.mkdir(parents=True, exist_ok=True)
-    artifact = export(teacher.module, Inputs.of(task, teacher.view), path)
+    try:
+        artifact = export(teacher.module, Inputs.of(task, teacher.view), path)
+    except Failed as error:
+        raise ConfigError(f"this teacher cannot be used: {error}") from error
     feeds = task.feeds("validation", teacher.view, None)
     timing = task.feeds("validation", teacher.view, min(TIMED_INPUTS, task.rows("validation")))
     measurement = target.measure(path, timing, path, timing, seed=config.seed)
@@ -323,6 +339,7 @@ def _reference(
         teacher_latency_ms=measurement.latency.median_ms,
         preprocessing_ms=preprocessing_ms(task, teacher.view),
     )
+    has_percentiles(own, config)  # before they are frozen
     frozen = {
         "teacher": teacher.sha256,
         "task": task.fingerprint,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,6 +63,7 @@ MOST_AWAY = 3
 class Progress(Protocol):
     """What the search tells its onlookers; nothing comes back."""
 
+    def before(self, records: Sequence[TrialRecord]) -> None: ...
     def step(self, sentence: str) -> None: ...
     def begin(self, number: int, candidate: Candidate) -> None: ...
     def end(self, record: TrialRecord, report: FrontReport) -> None: ...
@@ -164,6 +165,7 @@ class _Loop:
 
     def run(self) -> SearchResult:
         repeats, away = 0, 0
+        self.progress.before([record for record in self.records if record.final_of is None])
         self._harvest_again()
         if self.loan and self.loan.why is None and (lent := self._lent()):
             self.progress.say(self.loan.sentence(len(lent)))

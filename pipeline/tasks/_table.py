@@ -28,7 +28,8 @@ class LabelledTable:
     """A source's rows as train, validation, selection and test.
 
     `selection` is always cut from train and is for finalists only; validation and test are cut from train, stratified,
-    where the data bring none. `limit_rows` keeps a stratified part of a split; that of train counts before the cuts.
+    where the data bring none. `limit_rows` keeps a stratified part of a split: of train before the cuts, of what is cut
+    after them.
     """
 
     def __init__(self, config: TaskConfig, source: Source) -> None:
@@ -47,6 +48,7 @@ class LabelledTable:
         it: they stay unread until the front is scored.
         """
         plan = self._config.model_dump(mode="json", include={"split", "limit_rows", *include})
+        more = (*more, *self._cut_and_limited)  # which were whole in searches of before
         return sha256([plan, self.classes, [self._digest(split) for split in ("train", "validation")], SEED, *more])
 
     def key(self, split: str, *more: Any) -> str:
@@ -67,7 +69,9 @@ class LabelledTable:
         home = self._home(split)
         if split == home != "train":
             return self._limited(home)
-        return self._cut[split]
+        limit = self._limit(split) if split in self._cut_and_limited else None
+        found = self._cut[split]
+        return found if limit is None else found[stratified(self._codes(home)[found], limit, SEED)]
 
     def some(self, split: str, count: int) -> np.ndarray:
         """Ascending numbers of `count` rows of a split, stratified; the same for every model and every search."""
@@ -136,11 +140,19 @@ class LabelledTable:
         return self._known_codes[home]
 
     def _limited(self, home: str) -> np.ndarray:
-        codes = self._codes(home)
-        limit = self._config.limit_rows.get(home)  # type: ignore[call-overload]
-        if limit is not None and limit < 1:
-            raise ConfigError(f"`task.limit_rows.{home}` is {limit}; keep at least one row, or leave it out")
+        codes, limit = self._codes(home), self._limit(home)
         return np.arange(len(codes)) if limit is None else stratified(codes, limit, SEED)
+
+    def _limit(self, split: str) -> int | None:
+        limit: int | None = self._config.limit_rows.get(split)  # type: ignore[call-overload]
+        if limit is not None and limit < 1:
+            raise ConfigError(f"`task.limit_rows.{split}` is {limit}; keep at least one row, or leave it out")
+        return limit
+
+    @property
+    def _cut_and_limited(self) -> list[str]:
+        """Splits that are cut from train and of which no more than a part is wanted."""
+        return [split for split in SPLITS[1:] if split in self._config.limit_rows and self._home(split) == "train"]
 
     @cached_property
     def _cut(self) -> dict[str, np.ndarray]:
@@ -151,9 +163,10 @@ class LabelledTable:
         slices = cut(self._codes("train")[kept], fractions, SEED)
         small = [split for split, places in slices.items() if len(places) == 0]
         if small:
+            other = "smaller" if "train" in small else "larger"
             raise ConfigError(
-                f"{len(kept)} training rows are too few to cut {', '.join(small)} from them; "
-                "give more rows, or larger fractions in `task.split`"
+                f"{len(kept)} training rows are too few: {', '.join(small)} would be empty; "
+                f"give more rows, or {other} fractions in `task.split`"
             )
         return {split: kept[places] for split, places in slices.items()}
 

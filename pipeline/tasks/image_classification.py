@@ -29,7 +29,8 @@ class Task:
     """A labelled set of images; nothing is read before it is asked for, and `test` not before it is asked for by name.
 
     `selection` is always cut from train and is for finalists only; validation and test are cut from train, stratified,
-    where the data bring none. `limit_rows` keeps a stratified part of a split; that of train counts before the cuts.
+    where the data bring none. `limit_rows` keeps a stratified part of a split: of train before the cuts, of what is cut
+    after them.
     """
 
     template = "predict.py.txt"

@@ -210,6 +210,20 @@ CASES: dict[str, tuple[Change, int, str]] = {
     "corrupt safetensors": (corrupt_teacher, 2, "safetensors"),
     "a pickle": (pickled_teacher, 2, "safetensors"),
     "teacher without config.json": (teacher_without_config, 2, "config.json"),
+    "a misspelt setting of a model type": (
+        put("teacher.train.config", {"embeding_size": 8}),
+        2,
+        "did you mean 'embedding_size'?",
+    ),
+    "a teacher that diverges": (
+        put("teacher.train.learning_rate", 1e9),
+        2,
+        "lower the learning rate; see `teacher.train`",
+    ),
+    "true for a number": (put("limits.trials", True), 2, "limits.trials: give a number, not true"),
+    "a name with a blank": (put("name", "a b"), 2, "name: give letters, digits"),
+    "a country in small letters": (put("carbon", {"country": "deu"}), 2, "three capital letters"),
+    "a number for recipes": (put("recipes", 3), 2, "recipes: Input should be"),
     "no such model type": (put("teacher", {"train": {"model_type": "resnett"}}), 2, "resnett"),
     "missing data": (put("task.data", {"source": "folder", "path": "no/data"}), 2, "no/data"),
     "unknown bundled set": (put("task.data", {"source": "sklearn", "name": "digit"}), 2, "digits"),
@@ -260,6 +274,8 @@ FILES: dict[str, tuple[str | None, int, str]] = {
     "not YAML": ("name: [", 2, "is not YAML"),
     "a list": ("- 1\n- 2\n", 2, "not a mapping"),
     "empty": ("", 2, "not a mapping"),
+    "a key twice": ("name: a\ntask:\n  size: 8\n  size: 16\n", 2, "gives 'size' twice, at line 4 again"),
+    "a list in itself": ("name: &a [*a]\n", 2, "name"),
     "code in YAML": ("name: !!python/object/apply:os.getcwd []\n", 2, "is not YAML"),
 }
 
@@ -285,6 +301,8 @@ COMMANDS: dict[str, tuple[list[str], int, str]] = {
     "measure nothing": (["measure", "none.onnx"], 2, "none.onnx"),
     "measure a folder": (["measure", "."], 2, "folder"),
     "measure on no target": (["measure", "none.onnx", "--target", "moon"], 2, "moon"),
+    "doctor of no file": (["doctor", "none.yaml"], 2, ""),
+    "caches of one search": (["clean", "none", "--cache"], 2, "caches are of all searches"),
     "pages of nothing": (["ui"], 3, "run a search first"),
     "root that cannot be made": (["search", "good.yaml", "--root", "/proc/niwaki"], 2, "/proc/niwaki"),
 }
@@ -378,3 +396,32 @@ def test_an_interruption_ends_with_130_however_the_interpreter_ends(before: str,
 
 def test_there_are_enough_of_them() -> None:
     assert len(CASES) + len(FILES) + len(COMMANDS) >= 25
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (put("teacher.train.model_type", "resnett"), "resnett"),
+        (put("teacher.train.config", {"depths": "two"}), "makes no image classifier"),
+        (put("teacher.train.config", {"embeding_size": 8}), "did you mean 'embedding_size'?"),
+    ],
+)
+def test_a_dry_run_tries_the_untrained_teacher(
+    change: Change, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = good()
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(config))
+    assert run(["search", "search.yaml", "--dry-run"]) == 0
+    assert "up to 30" in capsys.readouterr().out  # of 1,797 digits, not of 100,000 rows
+    change(config, tmp_path)
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(config))
+    assert run(["search", "search.yaml", "--dry-run"]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_several_kinds_of_value_are_one_fault(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump({**good(), "recipes": 3, "space": 4}))
+    assert run(["search", str(tmp_path / "search.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("recipes:") == 2 and said.count("\n  ") == 1 and "literal[" not in said and "list[" not in said

@@ -7,7 +7,7 @@ import pytest
 from pipeline.record import UNPRUNED, read_records, trial_folder
 from pipeline.student_files import load_student
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 
 def parameters(home, number: int) -> int:

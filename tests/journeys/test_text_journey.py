@@ -205,6 +205,7 @@ def test_an_outsider_predicts_what_the_target_predicts(searched, tmp_path: Path)
     assert np.ptp(logits, axis=0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_finals_learn_from_everything_and_are_trials_too(searched) -> None:
     home, pairs = searched
     if pairs:
@@ -225,6 +226,7 @@ def test_finals_learn_from_everything_and_are_trials_too(searched) -> None:
         api.finals("small", [99], root=home.root)
 
 
+@pytest.mark.slow
 def test_the_sealed_test_scores_the_finals(searched) -> None:
     home, pairs = searched
     if pairs:

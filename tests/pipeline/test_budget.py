@@ -65,7 +65,17 @@ def test_the_sentence_speaks_of_floors_of_missing_figures_and_of_no_trial_at_all
     assert "accuracy >= 0.9" in low and "accuracy 0.8000 (11 % under)" in low and "loosen to accuracy 0.8;" in low
     lacking = budget.nearest_sentence([make_record(2, kind=None)], {"energy_mj": 9})
     assert "trial 2, no energy_mj" in lacking and "drop the limit on energy_mj" in lacking
-    assert "no trial is complete" in budget.nearest_sentence([], {"size_mb": 1})
+    assert "no trial is complete yet. Give" in budget.nearest_sentence([], {"size_mb": 1})
+    refused = [make_record(number, end="refused").with_(reason="too slow") for number in (1, 2)]
+    failed = make_record(3, end="failed").with_(reason="a NaN")
+    said = budget.nearest_sentence([*refused, failed], {"size_mb": 1})
+    assert "no trial is complete yet (2 refused, 1 failed; e.g. too slow)" in said
+
+
+def test_a_huge_excess_has_a_figure_all_the_same() -> None:
+    limits, metrics = {"size_mb": 1e-12}, {"size_mb": 20.0}
+    assert budget.violations(limits, metrics)["size_mb"] < budget.MISSING
+    assert "has no figure" not in budget.sentence(limits, metrics) and "20 MB" in budget.sentence(limits, metrics)
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,6 +14,7 @@ from pipeline.config import FinalsConfig
 from pipeline.errors import ConfigError
 from pipeline.finals import _finalist, hours_spent, in_full, in_turn, missing_seeds
 from pipeline.record import TrialRecord
+from pipeline.search.deaths import given_up
 from pipeline.spreads import in_full as of_record
 from pipeline.spreads import spread_text, spreads
 from pipeline.trial import run_trial
@@ -38,6 +39,8 @@ def test_what_is_done_is_not_done_again() -> None:
     assert missing_seeds(trial, [trial], FinalsConfig(seeds=3)) == [first, first + 1000, first + 2000]
     records = [trial, final(8, 4, first, 0.9), final(9, 4, first + 1000, 0.9, end="failed"), final(10, 5, first, 0.9)]
     assert missing_seeds(trial, records, FinalsConfig(seeds=2)) == [first + 1000]
+    deadly = given_up(12, final(12, 4, first + 1000, 0.9).candidate, 4).with_(final_of=4)  # it killed the process
+    assert missing_seeds(trial, [*records, deadly], FinalsConfig(seeds=2)) == []
     waiting = final(11, 4, first + 1000, 0.9, end="pending")  # trained, and only its device is missing
     assert missing_seeds(trial, [*records, waiting], FinalsConfig(seeds=2)) == []
 

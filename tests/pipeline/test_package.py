@@ -18,6 +18,7 @@ from pipeline.artifact import sha256_of
 from pipeline.energy_words import energy_sentence
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.package import FILES, write_package
+from pipeline.record import TrialRecord
 
 SIZE = 6
 BLOCKED = (
@@ -188,6 +189,21 @@ def test_the_card_has_metadata_that_the_hub_can_read(tmp_path: Path) -> None:
     assert {"type": "accuracy", "value": 0.905, "name": "accuracy (selection)"} in result["metrics"]
     assert {"type": "f1", "value": 0.9, "name": "macro_f1 (selection)"} in result["metrics"]
     assert body.lstrip().startswith("# pets: convnet, trial 12") and "$" not in body
+
+
+def unreliable(record: TrialRecord) -> TrialRecord:
+    """The same, timed on a disturbed machine."""
+    measurement = record.measurement or {}
+    return record.with_(measurement={**measurement, "latency": {**measurement.get("latency", {}), "unreliable": True}})
+
+
+def test_the_card_says_that_times_are_unreliable(tmp_path: Path) -> None:
+    parts = _parts(tmp_path)
+    quiet = (write_package(tmp_path / "picked", **parts) / "README.md").read_text()
+    busy = write_package(tmp_path / "other", **{**parts, "record": unreliable(parts["record"])})
+    assert "disturbed machine" not in quiet
+    assert "* It was timed on a disturbed machine, so its times are unreliable." in (busy / "README.md").read_text()
+    assert json.loads((busy / "statement.json").read_text())["unreliable"] is True
 
 
 def test_the_card_gives_every_figure_beside_the_teachers(tmp_path: Path) -> None:

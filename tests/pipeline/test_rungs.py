@@ -163,10 +163,21 @@ def test_stopped_students_are_ranked_beside_trained_ones_that_have_more_figures(
 
 def test_where_no_figure_of_the_device_is_known_of_all_nobody_is_beaten() -> None:
     """By accuracy alone the largest would win."""
-    only = terms(objectives=("accuracy", "latency_p99_ms"))
-    known = student(0, 0.9, end="complete", metrics={"accuracy": 0.9, "latency_p99_ms": 5.0})
+    only = terms(objectives=("accuracy", "cpu_ms"))
+    known = student(0, 0.9, end="complete", metrics={"accuracy": 0.9, "cpu_ms": 5.0})
     assert verdict(student(1, 0.2), [known], 1, only).goes_on
     assert verdict(student(1, 0.2), [known], 1, terms(objectives=("accuracy",))).beaten_by == (0,)
+
+
+def test_a_percentile_that_a_screen_lacks_is_compared_by_its_median() -> None:
+    """Trained or not: what one has measured since is no more than the others' medians."""
+    only = terms(objectives=("accuracy", "latency_p99_ms"))
+    trained = student(
+        0, 0.9, 4.0, end="complete", metrics={"accuracy": 0.9, "latency_p50_ms": 4.0, "latency_p99_ms": 9.0}
+    )
+    assert verdict(student(1, 0.5, latency=5.0), [trained], 1, only).beaten_by == (0,)
+    assert verdict(student(1, 0.5, latency=3.0), [trained], 1, only).goes_on
+    assert [record.number for record in deserving([trained, student(1, 0.5), student(2, 0.4, 3.0)], [1], only)] == [2]
 
 
 def test_its_own_earlier_record_is_no_peer() -> None:

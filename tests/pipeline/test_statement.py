@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from records_helper import make_record
-from test_package import _parts
+from test_package import _parts, unreliable
 
 from hardware_targets import Unmeasured
 from pipeline.energy_ratio import EnergyRatio
@@ -158,3 +159,11 @@ def test_an_old_record_without_a_measurement_still_gets_its_statement(tmp_path: 
     parts["record"] = make_record(12).with_(measurement=None)
     said = statement(Package(**parts))
     assert "no measurement" in said["energy"]["unmeasured"] and said["letter"] is None and label(said)
+
+
+def test_unreliable_times_earn_no_letter(tmp_path: Path) -> None:
+    quiet = package(tmp_path, metered((0.30, 0.29, 0.31)))
+    busy = replace(quiet, record=unreliable(quiet.record))
+    assert statement(quiet)["letter"] == "E" and not statement(quiet)["unreliable"]
+    said = statement(busy)
+    assert said["letter"] is None and "disturbed machine" in said["letter_why"] and said["unreliable"] and label(said)

@@ -33,6 +33,21 @@ def test_digits_are_cut_stratified_and_stretched_to_bytes(tmp_path: Path) -> Non
     assert (pixels.dtype, pixels.shape, pixels.min(), pixels.max()) == (np.uint8, (248, 1, 8, 8), 0, 255)
 
 
+def test_a_limit_of_what_is_cut_counts_after_the_cut(tmp_path: Path) -> None:
+    task = digits(tmp_path, rows=400, limit_rows={"train": 400, "validation": 20, "test": 30})
+    rows = {split: task.rows(split) for split in ("train", "validation", "selection", "test")}
+    assert rows == {"train": 248, "validation": 20, "selection": 32, "test": 30}
+    whole = digits(tmp_path, rows=400)
+    some, every = ({row.tobytes() for row in one.pixels("validation", 8)} for one in (task, whole))
+    assert some < every and task.fingerprint != whole.fingerprint
+    assert np.array_equal(task.pixels("train", 8), whole.pixels("train", 8))
+
+
+def test_fractions_that_leave_nothing_to_learn_from(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="train would be empty; give more rows, or smaller fractions"):
+        digits(tmp_path, rows=400, split={"validation": 0.49, "test": 0.49, "selection": 0.02}).rows("train")
+
+
 def test_pixels_are_made_once_and_resized_by_pillow(tmp_path: Path) -> None:
     write_table(tmp_path / "data" / "train.parquet", TWO)
     task = folder_task(tmp_path / "data", tmp_path / "cache")
@@ -208,7 +223,7 @@ def _bad(case: str, folder: Path) -> dict[str, Any]:
         ("unknown label", "label 'dgo' (row 1 of validation"),
         ("no files", "holds no .parquet, .csv or .arrow file"),
         ("no folder", "there is no "),
-        ("few rows", "too few to cut"),
+        ("few rows", "too few: selection, test, validation would be empty; give more rows, or larger"),
         ("class weight", "did you mean 'cat'?"),
     ],
 )

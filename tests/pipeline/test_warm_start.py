@@ -19,6 +19,7 @@ from pipeline.artifact import sha256_of
 from pipeline.errors import ConfigError
 from pipeline.record import TrialRecord, read_json, read_records, write_json
 from pipeline.search import loop
+from pipeline.search.deaths import MOST_DEATHS
 from pipeline.student_files import SHAPE, WEIGHTS
 from pipeline.trial import run_trial
 from pipeline.warm_start import borrowed, differs, files, fitting, lender
@@ -261,3 +262,24 @@ def test_a_file_that_was_replaced_is_not_lent(go: Any, tmp_path: Path) -> None:
     assert sorted(files(lends)) == [record.number for record in first]
     (lends.workspace.trial(first[0].number) / "model.onnx").write_bytes(b"another")
     assert sorted(files(lends)) == [record.number for record in first[1:]]
+
+
+def test_a_lent_file_that_kills_the_process_is_given_up(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are taken all the same, and the search goes on."""
+    go("first", 9)
+    lend, deadly = loop.borrowed, list[str]()
+
+    def dies(number: int, theirs: TrialRecord, bench: Any, step: Any) -> TrialRecord:
+        if theirs.candidate.key in (deadly or [theirs.candidate.key]):
+            deadly.append(theirs.candidate.key)
+            raise Killed
+        return lend(number, theirs, bench, step)
+
+    monkeypatch.setattr(loop, "borrowed", dies)
+    for _ in range(MOST_DEATHS):
+        with pytest.raises(Killed):
+            go("second", 9, warm_start="first")
+    records = go("second", 9, warm_start="first")
+    assert [record.candidate.key for record in records if record.end == "failed"] == deadly[:1]
+    assert len(set(deadly)) == 1 and len(deadly) == MOST_DEATHS
+    assert sum(record.lent_by is not None for record in records) > 1

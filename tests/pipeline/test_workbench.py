@@ -5,11 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import synthetic
 
 from pipeline.artifact import OnnxArtifact, sha256_of
 from pipeline.errors import ConfigError
 from pipeline.record import write_json
-from pipeline.workbench import _reference
+from pipeline.workbench import _reference, has_percentiles
 from pipeline.workspace import Workspace
 
 TEACHER, ROWS = "hash of the teacher", "hash of the rows"
@@ -55,3 +56,11 @@ def test_another_teacher_is_refused(resumed: Any, changed: dict[str, str]) -> No
 def test_other_rows_are_refused(resumed: Any) -> None:
     with pytest.raises(ConfigError, match="the rows of search 'letters' have changed since its first trial"):
         resumed(rows="of others")
+
+
+def test_a_percentile_that_the_teacher_has_too_few_calls_for_ranks_nothing() -> None:
+    config = synthetic.config(3, objectives=["accuracy", "latency_p99_ms"])
+    with pytest.raises(ConfigError, match=r"latency_p99_ms.*too few single calls.*raise target.seconds"):
+        has_percentiles({"latency_p50_ms": 9.0, "latency_p90_ms": 11.0}, config)
+    has_percentiles({"latency_p50_ms": 9.0, "latency_p99_ms": 11.0}, config)
+    has_percentiles({"latency_p50_ms": 9.0}, synthetic.config(3))
