@@ -57,6 +57,7 @@ from mobile_grids import Grid
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.config import SOONER
 from pipeline.search.chooser import FEWEST, Goal, Pool, Seen, worth
 from pipeline.search.encoding import Encoding
 
@@ -181,6 +182,12 @@ PLAIN: dict[str, Run] = {
     "nsga2 (box)": lambda grid, seed: in_the_box(grid, NSGAIISampler(population_size=10, seed=seed), seed),
     "tpe (tree)": lambda grid, seed: in_the_tree(grid, TPESampler(multivariate=True, group=True, seed=seed), seed),
     "tpe (box)": lambda grid, seed: in_the_box(grid, TPESampler(multivariate=True, seed=seed), seed),
+    "tpe, 4 first (tree)": lambda grid, seed: in_the_tree(
+        grid, TPESampler(multivariate=True, group=True, n_startup_trials=SOONER, seed=seed), seed
+    ),
+    "tpe, 4 first (box)": lambda grid, seed: in_the_box(
+        grid, TPESampler(multivariate=True, n_startup_trials=SOONER, seed=seed), seed
+    ),
     "gp (box)": lambda grid, seed: in_the_box(
         grid, GPSampler(n_startup_trials=5, deterministic_objective=True, seed=seed), seed
     ),
@@ -231,13 +238,13 @@ def lines(runs: dict[str, dict[str, list[list[int]]]]) -> list[str]:
         seeds = sorted({len(pairs) for pairs in by_grid.values()})
         worst = max(float(pair[1]) for pair in found)
         told.append(
-            f"  {name:12} {at_95:5.1f} to 95 %  {at_99:5.1f} to 99 % (worst grid {worst:.1f}), median of {len(found)} "
+            f"  {name:19} {at_95:5.1f} to 95 %  {at_99:5.1f} to 99 % (worst grid {worst:.1f}), median of {len(found)} "
             f"grids, {'-'.join(map(str, seeds))} seeds"
         )
     for plain in (name for name in runs if name in PLAIN and "chooser" in runs):
         for place, share in enumerate(SHARES):
             low, mid, high = ratio(runs["chooser"], runs[plain], place)
-            told.append(f"  chooser / {plain:11} to {share:.0%}: {mid:.2f} [{low:.2f}, {high:.2f}]")
+            told.append(f"  chooser / {plain:19} to {share:.0%}: {mid:.2f} [{low:.2f}, {high:.2f}]")
     return told
 
 

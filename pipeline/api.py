@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.config import FinalsConfig, SearchConfig
 from pipeline.config_file import load_config, read_yaml
-from pipeline.errors import ConfigError, NothingFits, near
+from pipeline.errors import ConfigError, NothingFits, Unavailable, near
 from pipeline.metrics import METRICS, text
 from pipeline.workspace import ROOT, Workspace, existing, root_flag
 
@@ -417,7 +417,7 @@ def doctor(file: Path | None = None, *, root: Path = ROOT) -> dict[str, Any]:
 
 
 def ui(name: str | None = None, *, root: Path = ROOT, port: int = 5000, say: Say = print) -> int:
-    """Serve the MLflow pages on 127.0.0.1 until interrupted."""
+    """Serve the MLflow pages on 127.0.0.1 until interrupted. Errors: Unavailable."""
     from pipeline import tracking
 
     workspace = existing(root, name) if name else Workspace(root, "")
@@ -428,7 +428,9 @@ def ui(name: str | None = None, *, root: Path = ROOT, port: int = 5000, say: Say
         if name in (None, search):
             say(f"{search}: {address}")
     say("it takes some ten seconds to start; Ctrl-C stops it")
-    return subprocess.run(command, check=False).returncode
+    if code := subprocess.run(command, check=False).returncode:
+        raise Unavailable(f"MLflow's server ended by itself, with code {code}; what it printed says why")
+    return code
 
 
 def clean(name: str | None = None, *, root: Path = ROOT, cache: bool = False, dry_run: bool = False) -> dict[str, Any]:

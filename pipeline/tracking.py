@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import shutil
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -362,6 +363,12 @@ def ui_command(workspace: Workspace, host: str, port: int) -> list[str]:
 
     if not (workspace.root / "mlflow.db").exists():
         raise Unavailable(f"there is no {workspace.root}/mlflow.db yet; run a search first: niwaki search FILE.yaml")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended is no obstacle
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Unavailable(f"port {port} cannot be had: {error.strerror}; take another: --port {port + 1}") from None
     return [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", workspace.tracking_url,
         "--artifacts-destination", workspace.artifacts.as_uri(), "--host", host, "--port", str(port), "--workers", "1",

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -425,3 +426,28 @@ def test_several_kinds_of_value_are_one_fault(capsys: pytest.CaptureFixture[str]
     assert run(["search", str(tmp_path / "search.yaml")]) == 2
     said = capsys.readouterr().err
     assert said.count("recipes:") == 2 and said.count("\n  ") == 1 and "literal[" not in said and "list[" not in said
+
+
+def test_a_port_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "mlflow.db").touch()
+    monkeypatch.setattr("pipeline.tracking.addresses", lambda *_: {})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["ui", "--port", str(port)]) == 3
+    assert f"port {port} cannot be had" in capsys.readouterr().err
+
+
+def test_a_server_that_ends_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.tracking.ui_command", lambda *_: [sys.executable, "-c", "raise SystemExit(9)"])
+    monkeypatch.setattr("pipeline.tracking.addresses", lambda *_: {})
+    assert run(["ui"]) == 3
+    assert "ended by itself, with code 9" in capsys.readouterr().err
