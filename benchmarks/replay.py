@@ -46,7 +46,7 @@ from search_spaces import IDENTITY, ImageInput, TaskInput, TextInput
 BASE = "tpe"
 SCORED = "tpe, told the score"
 DRAWS = 10_000
-IN_BANK = "tpe, choosing in the bank"
+NEAREST = "tpe, nearest of 24 draws"
 ALL_IN_BANK = "all, choosing in the bank"
 DRAWN = 24  # as many as TPE draws itself for each parameter that it chooses
 SIBLINGS = 4
@@ -66,7 +66,7 @@ def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
     }
     found = {BASE: Strategy(), SCORED: Strategy(told_score=True)}
     found["tpe, told the score, begins sooner"] = Strategy(told_score=True, sooner=True)
-    found[IN_BANK] = Strategy(draws=DRAWN)
+    found[NEAREST] = Strategy(draws=DRAWN)
     found["tpe, told no identities"] = Strategy(told_identities=False)
     found |= {"nsga2": Strategy("nsga2"), "random": Strategy("random")}
     found |= {f"tpe + {name}": _with([rule]) for name, rule in rules.items()}
@@ -265,8 +265,8 @@ def main(given: list[str] | None = None) -> None:
         found = {**told, "strategies": against(BASE, bank, names, *asked)}
         # the same question against a TPE that is told what is scored: log2 of the latency, and no energy
         found["against_told_the_score"] = against(SCORED, bank, ["all"], *asked) if "all" in names else {}
-        # and where all propose what the bank holds, so that each gets what it proposed
-        found["against_in_the_bank"] = against(IN_BANK, bank, [ALL_IN_BANK], *asked) if ALL_IN_BANK in names else {}
+        # and for who is told what the bank holds against who may draw until that is near
+        found["against_the_nearest"] = against(NEAREST, bank, [ALL_IN_BANK], *asked) if ALL_IN_BANK in names else {}
     if arguments.out:
         write_json(arguments.out, found)
         rows.done()

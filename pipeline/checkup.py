@@ -21,7 +21,7 @@ PACKAGES = ("torch", "transformers", "datasets", "optuna", "torch-pruning", "onn
 def checkup(file: Path | None, root: Path) -> list[dict[str, Any]]:
     """One row per part: role, name, available, reason. With `file`, its data and teacher are opened too.
 
-    Where a search of that file would end with an error, the row that says why has its `exit_code`.
+    Where `niwaki search FILE --dry-run` would end with an error, the row that says why has its `exit_code`.
     """
     rows = list(hardware_targets.doctor())
     rows += [_row("task", name) for name in tasks.available()]
@@ -55,6 +55,7 @@ def _disk(root: Path) -> dict[str, Any]:
 def _configured(file: Path, root: Path) -> list[dict[str, Any]]:
     """Data and teacher of a configuration; each stage needs the one before it."""
     from pipeline import workbench
+    from pipeline.planning import plan
 
     rows = []
     step = "configuration"
@@ -74,6 +75,8 @@ def _configured(file: Path, root: Path) -> list[dict[str, Any]]:
         rows.append(_row(step, str(config.space)[:60]))
         step = "teacher"
         rows.append(_teacher(config, workspace, task))
+        step = "search"
+        plan(file, root, None)
     except NiwakiError as error:
         rows.append({**_row(step, str(file), str(error)), "exit_code": error.exit_code})
     return rows

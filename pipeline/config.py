@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -23,10 +23,18 @@ class _Strict(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        wanted = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and wanted in (int, float, int | None, float | None):
-            raise ValueError(f"give a number, not {str(value).lower()}")
+        parts = _parts(cls.model_fields[str(info.field_name)].annotation)
+        if bool not in parts and Any not in parts and any(part in (int, float) or type(part) is int for part in parts):
+            inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+            if truth := [str(item).lower() for item in inside if isinstance(item, bool)]:
+                raise ValueError(f"give a number, not {truth[0]}")
         return value
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """What an annotation is made of: types, and the values of a Literal."""
+    inner = get_args(annotation)
+    return [part for each in inner for part in _parts(each)] if inner else [annotation]
 
 
 class DataConfig(_Strict):

@@ -120,18 +120,18 @@ class Count:
     def before(self, records: Sequence[TrialRecord]) -> None:
         """The trials that a resumed search has already, and what they took of its hours."""
         for record in records:
-            self._add(record)
+            self._note(record)
+            self._done += record.counts
             self._spent_s += sum(record.seconds.values())
 
     def add(self, record: TrialRecord) -> None:
-        self._add(record)
+        self._note(record)
+        self._done += record.counts and record.resumed_from is None  # who goes on with a stopped one takes its place
         self._new += 1
 
-    def _add(self, record: TrialRecord) -> None:
+    def _note(self, record: TrialRecord) -> None:
         kind = "repeated" if record.same_as is not None else record.end
         self._ends[kind] = self._ends.get(kind, 0) + 1
-        # who goes on with a stopped student takes its place
-        self._done += record.counts and (record.resumed_from is None or record.end == "interrupted")
 
     def sentence(self) -> str:
         elapsed = self._now() - self._begin

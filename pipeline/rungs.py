@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import budget
-from pipeline.metrics import METRICS, yardstick
+from pipeline.metrics import METRICS, PERCENTILES, yardstick
 from pipeline.pareto import contributions, domination
 from pipeline.record import TrialRecord
 from search_spaces.candidate import Candidate
@@ -107,8 +107,9 @@ def standing(record: TrialRecord, rung: int, terms: Terms) -> Standing | None:
         return None
     accuracy = float(row["rung_accuracy"])
     # After `niwaki rescore` the old figure of energy is gone from `screened`, and the new one stands in `metrics`.
-    # A screen has too few calls for some percentiles; there all are compared by their medians.
-    told = {**record.metrics, **yardstick(record.screened)}
+    # A short screen has calls enough for a percentile of the fast ones only, so all are compared by their medians.
+    screened = {name: value for name, value in record.screened.items() if name not in PERCENTILES}
+    told = {**record.metrics, **yardstick(screened)}
     device = {name: value for name, value in told.items() if not METRICS[name].quality}
     qualities = {name: accuracy for name in terms.objectives if METRICS[name].quality}
     return Standing(record.with_(metrics={**device, **qualities}), accuracy, epochs, rung - first)

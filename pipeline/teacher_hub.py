@@ -122,7 +122,7 @@ def new_model(auto: str, noun: str, kind: str, sizes: Mapping[str, Any], given: 
 def _known_to(plain: Any, given: Mapping[str, Any]) -> None:
     """Errors: ConfigError for a key that the model type does not have: it would be kept, and change nothing."""
     for key in given:
-        if not hasattr(plain, key):
+        if not (hasattr(plain, key) or hasattr(plain, f"_{key}")):
             known = [name for name in plain.to_dict() if name != "model_type"]
             raise ConfigError(f"model_type {plain.model_type!r} has no setting {key!r}{near(key, known)}")
 

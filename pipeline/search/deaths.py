@@ -16,15 +16,25 @@ MOST_DEATHS = 4
 _FILE, _OFTEN = "begun.json", "the process ended {} times during this candidate; it is not tried again"
 
 
-def deaths(search: Path, candidate: Candidate) -> int:
-    """How often the process ended during this candidate with its seed."""
-    return _read(search).get(_name(candidate), 0)
+def deaths(search: Path, what: str) -> int:
+    """How often the process ended during this."""
+    return _read(search).get(what, 0)
 
 
-def note(search: Path, candidate: Candidate, count: int) -> None:
+def note(search: Path, what: str, count: int) -> None:
     """From now on it is `count` times."""
-    others = {name: known for name, known in _read(search).items() if name != _name(candidate)}
-    write_json(search / _FILE, {**others, _name(candidate): count} if count else others)
+    others = {name: known for name, known in _read(search).items() if name != what}
+    write_json(search / _FILE, {**others, what: count} if count else others)
+
+
+def trial_of(candidate: Candidate) -> str:
+    """What is counted: this candidate, with its seed, from its training or another's to its record."""
+    return f"{candidate.key} {candidate.seed}"
+
+
+def look_at(candidate: Candidate) -> str:
+    """Measuring it untrained, to choose."""
+    return f"{candidate.key} untrained"
 
 
 def given_up(number: int, candidate: Candidate, deaths: int) -> TrialRecord:
@@ -42,7 +52,3 @@ def _read(search: Path) -> dict[str, int]:
     path = search / _FILE
     found: dict[str, int] = read_json(path) if path.exists() else {}
     return found
-
-
-def _name(candidate: Candidate) -> str:
-    return f"{candidate.key} {candidate.seed}"

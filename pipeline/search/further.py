@@ -11,7 +11,7 @@ from pipeline.findings import find
 from pipeline.record import TrialRecord, write_record
 from pipeline.report import FrontReport
 from pipeline.search import study as studies
-from pipeline.search.deaths import MOST_DEATHS, deaths, given_up, note
+from pipeline.search.deaths import MOST_DEATHS, deaths, given_up, note, trial_of
 from pipeline.spent import Ledger
 from pipeline.tracking import Tracker
 from pipeline.workspace import Workspace
@@ -46,7 +46,7 @@ class Stores:
         self.progress.begin(number, candidate)
         record = self._tried(number, candidate, run).with_(final_of=final_of)
         write_record(self.workspace.folder, record)
-        note(self.workspace.folder, candidate, 0)
+        note(self.workspace.folder, trial_of(candidate), 0)
         self.records.append(record)
         self.ledger.note()
         studies.add(self.study, record, self.config, self.space)
@@ -55,12 +55,12 @@ class Stores:
         return record
 
     def _tried(self, number: int, candidate: Candidate, run: Callable[[int], TrialRecord]) -> TrialRecord:
-        died = deaths(self.workspace.folder, candidate)
+        died = deaths(self.workspace.folder, trial_of(candidate))
         if died >= MOST_DEATHS:
             return given_up(number, candidate, died)
-        note(self.workspace.folder, candidate, died + 1)
+        note(self.workspace.folder, trial_of(candidate), died + 1)
         try:
             return run(number)
         except KeyboardInterrupt:
-            note(self.workspace.folder, candidate, died)
+            note(self.workspace.folder, trial_of(candidate), died)
             raise

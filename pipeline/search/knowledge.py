@@ -9,6 +9,7 @@ those that were trained on from the same epoch, in the median.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -99,7 +100,7 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
     served = {key: serving_s(pool[key], parents[of]) for key in pool if (of := training(pool[key])) in parents}
     each = list(pool.values())
     seconds = np.array([served.get(candidate.key, np.nan) for candidate in each])
-    for left in range(SCREENED if _worth_screening(taught_by) else 0, -1, -1):
+    for left in range(SCREENED if _median_s(taught_by) >= WORTH_SCREENING_S else 0, -1, -1):
         promised = promise(each, taught_by, names, known, config, seconds)
         if not promised.max() > 0:
             # by chance among what is left, where that is known: the sampler would repeat what was tried
@@ -116,10 +117,12 @@ def propose(known: Known, config: SearchConfig) -> Candidate | None:
 def gains_nothing(candidate: Candidate, known: Known, config: SearchConfig) -> bool:
     """Whether it is no better than the teacher by any objective of the device, measured untrained if need be.
 
-    Such a candidate adds no volume, whatever it learns; `propose` would never ask for it.
+    Such a candidate adds no volume, whatever it learns; `propose` would never ask for it. Where trainings are known to
+    be short, it is not measured for this.
     """
-    figures = known.figures([candidate])[0]
-    if figures is None and known.screen(candidate):
+    figures, records = known.figures([candidate])[0], known.standing.records
+    short = _median_s(records) < WORTH_SCREENING_S
+    if figures is None and not short and known.screen(candidate):
         figures = known.figures([candidate])[0]
     names = _names(config, known.standing.front(), known.teacher)
     costs = [_doublings(name, (figures or {}).get(name), known.teacher, np.nan) for name in names]
@@ -161,11 +164,11 @@ def _pool(
     return {candidate.key: candidate for candidate in [*drawn, *further] if candidate.key not in tried}
 
 
-def _worth_screening(records: Sequence[TrialRecord]) -> bool:
-    """Whether trainings take so long that measuring before one is no matter."""
+def _median_s(records: Sequence[TrialRecord]) -> float:
+    """Of the trainings that are timed; NaN of none."""
     seconds = np.array([_seconds(record) for record in records])
     timed = seconds[np.isfinite(seconds)]
-    return bool(len(timed)) and float(np.median(timed)) >= WORTH_SCREENING_S
+    return float(np.median(timed)) if len(timed) else math.nan
 
 
 def _kept(best: Sequence[TrialRecord], records: Sequence[TrialRecord], config: SearchConfig) -> list[TrialRecord]:
@@ -337,4 +340,5 @@ def _error(accuracy: float) -> float:
 def _seconds(record: TrialRecord) -> float:
     """What its training took; NaN of what was not trained here, not from the beginning, or not to the end."""
     counted = record.end == "complete" and "distill" in record.seconds and record.resumed_from is None
-    return sum(record.seconds.values()) if counted else np.nan
+    # what was measured untrained is part of the choice, and may be another's
+    return sum(value for name, value in record.seconds.items() if name != "screen") if counted else np.nan

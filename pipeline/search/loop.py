@@ -28,17 +28,17 @@ from pipeline.lineage import Begun
 from pipeline.metrics import yardstick
 from pipeline.own_energy import over_limit, own_energy
 from pipeline.phases import Phases, added
-from pipeline.preflight import preflight, recipes, same_space
+from pipeline.preflight import preflight, same_space
 from pipeline.record import TrialRecord, read_records, write_record
 from pipeline.report import FrontReport
 from pipeline.rungs import Peers
 from pipeline.screening import compares, known_figures, learned
 from pipeline.search import study as studies
-from pipeline.search.deaths import MOST_DEATHS, given_up
+from pipeline.search.deaths import MOST_DEATHS, deaths, given_up, look_at, note
+from pipeline.search.first_recipes import FirstRecipes
 from pipeline.search.further import Stores
-from pipeline.search.knowledge import Known, gains_nothing
+from pipeline.search.knowledge import Known
 from pipeline.search.serving import Serving
-from pipeline.search.standing import Shape, felt
 from pipeline.search.waiting import Waiting
 from pipeline.spent import Ledger, kept, read_spent
 from pipeline.tracking import Tracker, save_environment
@@ -147,7 +147,9 @@ class _Loop:
         spent_before_s = sum(sum(record.seconds.values()) for record in self.records if record.final_of is None)
         self._begun_at = now() - spent_before_s
         self._front_at = -FRONT_EVERY_S
-        self._recipes_queued = False
+        self.recipes = FirstRecipes(config, self.space, self.study, self.records, self.known, progress.say)
+        self._lent_queued = False
+        self._cut_off: int | None = None  # the trial whose harvest a limit has ended
 
     def _known_before(self) -> Known:
         """What a sampler may know beside the study, and find out."""
@@ -157,11 +159,20 @@ class _Loop:
         return Known(self.space, serving.standing, teacher, chance, figures, serving.lenders, self._screen)
 
     def _screen(self, candidate: Candidate) -> bool:
+        folder, what = self.workspace.folder, look_at(candidate)
+        if (died := deaths(folder, what)) >= MOST_DEATHS:
+            return False
         self.progress.step("measuring untrained, to choose")
-        folder = self.workspace.folder
-        # killed, `clean` finds the folder
-        with self._looked("screen"), tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as place:
-            return learned(candidate, self.bench, Path(place))
+        note(folder, what, died + 1)
+        try:
+            # killed, `clean` finds the folder
+            with self._looked("screen"), tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as place:
+                found = learned(candidate, self.bench, Path(place))
+        except KeyboardInterrupt:
+            note(folder, what, died)
+            raise
+        note(folder, what, 0)
+        return found
 
     def run(self) -> SearchResult:
         repeats, away = 0, 0
@@ -185,9 +196,10 @@ class _Loop:
         identity = self._identity(seed)
         if identity is None and self.loan and self.loan.why is None and (lent := self._lent()):
             return self._take(lent[0][0])
-        if identity is None and not self._recipes_queued:
-            self._enqueue_lent()
-            self._enqueue_recipes()  # not before: asking for an identity's number would take one out of the queue
+        if identity is None:  # not before: asking for an identity's number would take one out of the queue
+            if not self._lent_queued:
+                self._enqueue_lent()
+            self.recipes.enqueue_next()
         with studies.sampling(self.study, at_random, seed):
             trial = self.study.ask()
             candidate = self.serving.as_trained(self.waiting.as_left(identity or self.space.sample(trial, seed)))
@@ -245,10 +257,12 @@ class _Loop:
 
         Cut off, the next start does those that are missing; so does one with wider limits.
         """
+        self._cut_off = parent.number
         for candidate, start in self.serving.at_once(parent):
             if self._done() >= self.config.limits.trials or self._spent() is not None:
-                break
+                return
             self.stores.further(candidate, partial(self._begun_with, candidate=candidate, start=start))
+        self._cut_off = None
         self.serving.has_served(parent)
 
     def _begun_with(self, number: int, candidate: Candidate, start: Begun) -> TrialRecord:
@@ -272,6 +286,7 @@ class _Loop:
 
     def _enqueue_lent(self) -> None:
         """Where the files of another search cannot be used, its front's candidates, to be tried first."""
+        self._lent_queued = True
         queued = studies.waiting(self.study)
         new = [params for _, params in self._lent() if params not in queued]
         for params in new:
@@ -350,39 +365,6 @@ class _Loop:
                 studies.enqueue(self.study, params)
                 queued.append(params)
 
-    def _enqueue_recipes(self) -> None:
-        """The known recipes, through the user's space; those that are done or queued are left out.
-
-        A sampler that knows what a candidate promises is to ask itself for a second one of the same shape, and for one
-        that the device shows to be no better than the teacher.
-        """
-        self._recipes_queued = True
-        tried = {record.candidate.key for record in self.records if record.end != "interrupted"}
-        queued, first = studies.waiting(self.study), dict[Shape, str]()
-        begun = any(record.candidate.student != IDENTITY for record in self.records)
-        once = self.config.recipes == "all" and self.config.sampler.name == "device_aware"
-        for name, flat in recipes(self.config).items():
-            params = self.space.params_of(flat)
-            if isinstance(params, str):
-                if not begun:
-                    self.progress.say(f"recipe {name} is left out: {params}")
-                continue
-            candidate = studies.candidate_of(params, self.space, self.config.seed)
-            if candidate.key in tried or params in queued:
-                first.setdefault(felt(candidate), name)
-                continue
-            if once and (why := self._left_to_the_sampler(candidate, name, first)):
-                if not begun:
-                    self.progress.say(f"recipe {name} is left to the sampler: {why}")
-                continue
-            studies.enqueue(self.study, params)
-
-    def _left_to_the_sampler(self, candidate: Candidate, name: str, first: dict[Shape, str]) -> str | None:
-        if (other := first.setdefault(felt(candidate), name)) != name:
-            return f"it has the shape of {other}"
-        nothing = gains_nothing(candidate, self.known, self.config)
-        return "on this device it is no better than the teacher" if nothing else None
-
     def _tell_about_search(self) -> None:
         """The resolved configuration, the environment, the teacher's figures and the notes, on the search's own run."""
         folder = self.workspace.folder
@@ -439,7 +421,9 @@ class _Loop:
         report = self.stores.report()
         mattered = studies.importances(self.records, self.config, self.space) if final else None
         files = write_front(report, self.workspace, mattered)
-        lending = set[int]() if final else {record.number for record in self.serving.lenders().values()}
+        lending = {record.number for record in self.serving.lenders().values()}
+        if final:
+            lending = set() if self._cut_off is None else {self._cut_off}
         self.serving.keep_only(lending)
         if self.config.keep == "front":
             for path in drop_models(report, self.workspace, lending):

@@ -48,7 +48,8 @@ class LabelledTable:
         it: they stay unread until the front is scored.
         """
         plan = self._config.model_dump(mode="json", include={"split", "limit_rows", *include})
-        more = (*more, *self._cut_and_limited)  # which were whole in searches of before
+        if self.rows("validation") < len(self._whole("validation")):  # which was whole in searches of before
+            more = (*more, "a part of what is cut")
         return sha256([plan, self.classes, [self._digest(split) for split in ("train", "validation")], SEED, *more])
 
     def key(self, split: str, *more: Any) -> str:
@@ -69,8 +70,7 @@ class LabelledTable:
         home = self._home(split)
         if split == home != "train":
             return self._limited(home)
-        limit = self._limit(split) if split in self._cut_and_limited else None
-        found = self._cut[split]
+        found, limit = self._whole(split), None if split == "train" else self._limit(split)
         return found if limit is None else found[stratified(self._codes(home)[found], limit, SEED)]
 
     def some(self, split: str, count: int) -> np.ndarray:
@@ -149,10 +149,9 @@ class LabelledTable:
             raise ConfigError(f"`task.limit_rows.{split}` is {limit}; keep at least one row, or leave it out")
         return limit
 
-    @property
-    def _cut_and_limited(self) -> list[str]:
-        """Splits that are cut from train and of which no more than a part is wanted."""
-        return [split for split in SPLITS[1:] if split in self._config.limit_rows and self._home(split) == "train"]
+    def _whole(self, split: str) -> np.ndarray:
+        """The rows of a split before those of a cut one are limited."""
+        return self._cut[split] if self._home(split) == "train" else self._limited(split)
 
     @cached_property
     def _cut(self) -> dict[str, np.ndarray]:

@@ -222,6 +222,9 @@ CASES: dict[str, tuple[Change, int, str]] = {
         "lower the learning rate; see `teacher.train`",
     ),
     "true for a number": (put("limits.trials", True), 2, "limits.trials: give a number, not true"),
+    "true in a budget": (put("budget", {"speedup": True}), 2, "budget: give a number, not true"),
+    "true for channels": (put("task.channels", True), 2, "task.channels: give a number, not true"),
+    "true in rungs": (put("trials.rungs", [1, True]), 2, "trials.rungs: give a number, not true"),
     "a name with a blank": (put("name", "a b"), 2, "name: give letters, digits"),
     "a country in small letters": (put("carbon", {"country": "deu"}), 2, "three capital letters"),
     "a number for recipes": (put("recipes", 3), 2, "recipes: Input should be"),
@@ -303,6 +306,7 @@ COMMANDS: dict[str, tuple[list[str], int, str]] = {
     "measure a folder": (["measure", "."], 2, "folder"),
     "measure on no target": (["measure", "none.onnx", "--target", "moon"], 2, "moon"),
     "doctor of no file": (["doctor", "none.yaml"], 2, ""),
+    "doctor of a lender that is not there": (["doctor", "lent.yaml"], 2, ""),
     "caches of one search": (["clean", "none", "--cache"], 2, "caches are of all searches"),
     "pages of nothing": (["ui"], 3, "run a search first"),
     "root that cannot be made": (["search", "good.yaml", "--root", "/proc/niwaki"], 2, "/proc/niwaki"),
@@ -316,6 +320,7 @@ def test_bad_commands(
     arguments, code, words = COMMANDS[case]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.yaml").write_text(yaml.safe_dump(good()))
+    (tmp_path / "lent.yaml").write_text(yaml.safe_dump({**good(), "warm_start": "nobody"}))
     found = run(arguments)
     said = capsys.readouterr()
     assert (found, words in said.err) == (code, True), f"exit {found}: {said.err}"
@@ -419,6 +424,7 @@ def test_a_dry_run_tries_the_untrained_teacher(
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(config))
     assert run(["search", "search.yaml", "--dry-run"]) == 2
     assert words in capsys.readouterr().err
+    assert run(["doctor", "search.yaml"]) == 2
 
 
 def test_several_kinds_of_value_are_one_fault(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

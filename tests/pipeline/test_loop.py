@@ -116,11 +116,40 @@ def test_a_recipe_that_gains_nothing_is_left_to_a_sampler_that_knows(
 
     monkeypatch.setattr(loop, "learned", learned)
     monkeypatch.setattr(loop, "known_figures", figures)
+    monkeypatch.setattr(loop, "run_trial", lambda *given, **more: untimed(synthetic.record(*given, **more)))
     heard = Heard()
     records = go(7, heard, recipes=asked, space="default", sampler=sampler).report.records
     assert [line for line in heard.said if "left to" in line] == ([] if left is None else [f"recipe {left}"])
     recipe = Candidate.of(known["small_separable"], 0).flat()["convnet.block"]
     assert records[5].candidate.flat()["convnet.block"] == (plain if left is None else recipe)
+    # trainings are known to be short once the first has had one: looking at the next would take as long
+    assert len(seen) == (0 if sampler == "tpe" or asked != "all" else 2 if left else 1)
+
+
+def untimed(record: TrialRecord) -> TrialRecord:
+    """The teacher's own files are not trained."""
+    return record.with_(seconds={"measure": 3.0}) if record.candidate.student == "identity" else record
+
+
+def test_a_recipe_whose_look_kills_the_process_is_tried_unseen(go, monkeypatch) -> None:
+    """A look is no trial, so nothing else would count its deaths; Ctrl-C is none."""
+    looked, ends = list[str](), iter([Killed, KeyboardInterrupt] * MOST_DEATHS)
+
+    def kills(candidate: Candidate, *_: Any) -> bool:
+        looked.append(candidate.key)
+        raise next(ends)
+
+    monkeypatch.setattr(loop, "learned", kills)
+    monkeypatch.setattr(loop, "known_figures", lambda wanted, **_: [None] * len(wanted))
+    monkeypatch.setattr(loop, "run_trial", lambda *given, **more: untimed(synthetic.record(*given, **more)))
+    hinton = search_spaces.recipes("image")["hinton"]
+    monkeypatch.setattr(search_spaces, "recipes", lambda *_: {"hinton": hinton})
+    changes: dict[str, Any] = {"recipes": "all", "space": "default", "sampler": "device_aware"}
+    for end in [Killed, KeyboardInterrupt] * (MOST_DEATHS - 1) + [Killed]:
+        with pytest.raises(end):
+            go(7, **changes)
+    records = go(7, **changes).report.records
+    assert records[5].candidate.key == looked[0] and len(set(looked)) == 1 and len(looked) == 2 * MOST_DEATHS - 1
 
 
 def test_a_longer_limit_goes_on(go) -> None:
@@ -485,10 +514,17 @@ def test_a_sampler_that_knows_asks_for_what_a_student_serves(go, monkeypatch, tm
 
 def test_a_harvest_keeps_to_the_limit_and_a_wider_one_goes_on(go, monkeypatch) -> None:
     monkeypatch.setattr(loop, "run_trial", harvested)
-    changes: dict[str, Any] = {"space": {"students": ["convnet"], "prune": {"ratio": 0}}, "trials": {"harvest": 2}}
-    for count in (2, 3, 5):
-        records = go(count, sampler="tpe", **changes).report.records
-        assert [record.trained_by for record in records] == [None, 0, 0, None, 3][:count]
+    for ratio in (0, 0.5):
+        space = {"students": ["convnet"], "prune": {"ratio": ratio}}
+        changes: dict[str, Any] = {"name": f"pruned{ratio}", "space": space, "trials": {"harvest": 3}, "keep": "all"}
+        whole = go(4, sampler="tpe", **{**changes, "name": f"whole{ratio}"}).report.records
+        served = sum(record.trained_by == 0 for record in whole)
+        assert served > 1
+        for count in range(2, served + 3):
+            records = go(count, sampler="tpe", **changes).report.records
+            assert [record.trained_by for record in records] == [None, *[0] * served, None][:count]
+        first = slice(served + 1)
+        assert [record.candidate.key for record in records[first]] == [record.candidate.key for record in whole[first]]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "device_aware"])

@@ -40,13 +40,15 @@ def test_a_resumed_search_counts_what_it_had() -> None:
     """Repetitions are no candidates, who goes on with a stopped student takes its place, no hour is spent twice."""
     moments = iter([0.0, 60.0])
     count = Count(8, 0.1, lambda: next(moments))
-    stopped = make_record(1, end="stopped").with_(seconds={"distill": 100.0})
-    count.before([make_record(0).with_(seconds={"distill": 100.0}), stopped])
-    count.add(make_record(2).with_(same_as=0, end="duplicate"))
-    count.add(make_record(3).with_(resumed_from=1))
+    before = [make_record(0).with_(seconds={"distill": 100.0}), make_record(1, end="stopped")]
+    again = make_record(2, end="stopped").with_(seconds={"distill": 100.0}, continued_in=3)
+    count.before([*before, again, make_record(3).with_(resumed_from=2)])
+    count.add(make_record(4).with_(same_as=0, end="duplicate"))
+    count.add(make_record(5).with_(resumed_from=1))
     said = count.sentence()
-    assert said.startswith("2 complete, 1 stopped, 1 repeated of 8 | 1:00 elapsed")
-    assert said.endswith("about 1:40 left")  # six candidates at half a minute are more than the hours allow
+    assert said.startswith("3 complete, 2 stopped, 1 repeated of 8 | 1:00 elapsed")
+    assert said.endswith("about 1:40 left")  # five candidates at half a minute are more than the hours allow
+    assert count._done == 3
 
 
 def test_times_read_well() -> None:
