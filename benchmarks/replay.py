@@ -47,7 +47,6 @@ BASE = "tpe"
 SCORED = "tpe, told the score"
 DRAWS = 10_000
 NEAREST = "tpe, nearest of 24 draws"
-ALL_IN_BANK = "all, choosing in the bank"
 DRAWN = 24  # as many as TPE draws itself for each parameter that it chooses
 SIBLINGS = 4
 EQUAL = 1e-9  # of two volumes
@@ -73,7 +72,7 @@ def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
     found["tpe + dominated by a regression"] = Strategy(refuses=(dominated_by_ridge,))
     found["tpe + rungs for good"] = Strategy(stops=beaten_at_rung, rungs=rungs)
     found["all"] = _with(rules.values())
-    found[ALL_IN_BANK] = replace(found["all"], choose=of_the_bank)
+    found["all, choosing in the bank"] = replace(found["all"], choose=of_the_bank)
     found["all, every shape screened before"] = replace(found["all"], screened_before=True)
     return found | {
         f"all - {left}": _with(rule for name, rule in rules.items() if name != left) for left in rules
@@ -265,8 +264,6 @@ def main(given: list[str] | None = None) -> None:
         found = {**told, "strategies": against(BASE, bank, names, *asked)}
         # the same question against a TPE that is told what is scored: log2 of the latency, and no energy
         found["against_told_the_score"] = against(SCORED, bank, ["all"], *asked) if "all" in names else {}
-        # and for who is told what the bank holds against who may draw until that is near
-        found["against_the_nearest"] = against(NEAREST, bank, [ALL_IN_BANK], *asked) if ALL_IN_BANK in names else {}
     if arguments.out:
         write_json(arguments.out, found)
         rows.done()

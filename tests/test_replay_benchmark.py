@@ -435,7 +435,6 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert found["students"] * 6 + 2 == found["candidates"] and found["budget"] == {"speedup": 4.0}
     assert list(found["strategies"]) == ["tpe", "random", "all"]
     assert list(found["against_told_the_score"]) == [replay.SCORED, "all"]
-    assert not found["against_the_nearest"]  # it was not asked for
     assert str(folder) not in out.read_text()
     side_by_side = tmp_path / "side_by_side.json"
     replay.main([str(file), *common, "--strategies", "random", "--workers", "2", "--out", str(side_by_side)])
