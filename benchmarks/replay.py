@@ -34,7 +34,7 @@ import yaml
 from bank_store import Bank
 from replay_bank import Stored, stored
 from replay_kept import Rows
-from replay_product import device_aware, dominated, goes_on, of_the_bank, stopped
+from replay_product import device_aware, dominated, goes_on, leaves, of_the_bank, stopped
 from replay_rules import beaten_at_rung, over_budget
 from replay_rules import dominated as dominated_by_ridge
 from replay_search import Run, Search, Strategy, best_volume
@@ -61,7 +61,7 @@ def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
         "dominated": {"refuses": (dominated,)},
         "rungs": {"stops": stopped, "resumes": goes_on, "rungs": rungs},
         "harvest": {"harvest": SIBLINGS},
-        "chooser": {"choose": device_aware},
+        "chooser": {"choose": device_aware, "leaves": leaves},
     }
     found = {BASE: Strategy(), SCORED: Strategy(told_score=True)}
     found["tpe, told the score, begins sooner"] = Strategy(told_score=True, sooner=True)

@@ -15,7 +15,7 @@ from pipeline.at_rungs import STOPPED
 from pipeline.metrics import METRICS
 from pipeline.record import TrialRecord
 from pipeline.screening import MARGIN
-from pipeline.search.knowledge import Known, propose
+from pipeline.search.knowledge import Known, gains_nothing, propose
 from search_spaces import load_family
 from search_spaces.candidate import Candidate
 
@@ -43,25 +43,31 @@ def device_aware(search: Search, listed: Sequence[Candidate] | None = None) -> C
     every sampler's is. Figures of the device are known of files that were measured; of the others they are predicted,
     and measured where one is about to be proposed and the bank has its shape.
     """
-    bank = search.bank
-    return propose(
-        Known(
-            search.space,
-            search.standing,
-            bank.teacher_metrics,
-            bank.chance,
-            figures=lambda wanted: [known_figures(bank.of_shape(one), search) for one in wanted],
-            lenders=search.lenders,
-            screen=partial(_screen, search),
-            listed=listed,
-        ),
-        search.config,
-    )
+    return propose(_known(search, listed), search.config)
+
+
+def leaves(search: Search, recipe: Candidate) -> bool:
+    """Whether a recipe is left to it, for the device shows that it is no better than the teacher."""
+    return gains_nothing(recipe, _known(search), search.config)
 
 
 def of_the_bank(search: Search) -> Candidate | None:
     """`device_aware` told what the bank holds, and proposing only that: as where the bank was the whole space."""
     return device_aware(search, [point.candidate for point in search.bank.students()])
+
+
+def _known(search: Search, listed: Sequence[Candidate] | None = None) -> Known:
+    bank = search.bank
+    return Known(
+        search.space,
+        search.standing,
+        bank.teacher_metrics,
+        bank.chance,
+        figures=lambda wanted: [known_figures(bank.of_shape(one), search) for one in wanted],
+        lenders=search.lenders,
+        screen=partial(_screen, search),
+        listed=listed,
+    )
 
 
 def _screen(search: Search, candidate: Candidate) -> bool:

@@ -42,6 +42,7 @@ class Strategy:
     rungs: tuple[int, ...] = ()
     harvest: int = 0
     choose: Callable[[Search], Candidate | None] | None = None  # instead of the sampler; None asks the sampler
+    leaves: Callable[[Search, Candidate], bool] | None = None  # recipes that it is to ask for itself
     draws: int = 1  # of the sampler: of so many proposals the one that is nearest to what the bank holds
     told_score: bool = False  # the sampler is told the axes of the score, as they are scored, instead of the objectives
     told_identities: bool = True
@@ -191,7 +192,7 @@ class Search:
             return self._identities.pop(0), None
         while self._recipes:
             point = self._recipes.pop(0)
-            if self.strategy.choose is None or not self._gains_nothing(point):
+            if self.strategy.leaves is None or not self.strategy.leaves(self, point.candidate):
                 return point, self.lenders().get(training(point.candidate))
         proposed = self.strategy.choose(self) if self.strategy.choose else None
         if proposed is None:
@@ -286,12 +287,6 @@ class Search:
         if point.file not in self.measured:
             self.measured.add(point.file)
             self._wall_s += point.twin_s + self.bank.screen_s
-
-    def _gains_nothing(self, point: Point) -> bool:
-        """Whether it is no better than the teacher by any figure of the device: left to the chooser, as in the loop."""
-        self.screen(point)
-        figures, teacher = point.metrics, self.bank.teacher_metrics
-        return all(_axis(name, figures[name]) >= _axis(name, teacher[name]) for name in self._scored[1:])
 
     def _climbed(self, point: Point, number: int, passed: int) -> TrialRecord | None:
         """The record of a student that is stopped at a rung beyond those it has passed."""

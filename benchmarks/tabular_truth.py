@@ -30,8 +30,8 @@ over grids of the median over seeds, and of the ratio to the chooser with a 95 %
     greedy oracle   3      7                                      3      7
 
 The chooser begins with 2 random networks, as in the product; TPE with 10, its default, or with 4 ("4 first"). So half
-of what a sampler of the product needs, in its own space, is met as a median on both periods. It is not met against who
-is put into the box, which no search offers: TPE with 4 networks first (0.53 on v3-v4), and the Gaussian process, which
+of what TPE needs where a search has it is met as a median on both periods. It is not met against who is put into the
+box, which no search offers: TPE with 4 networks first (0.53 on v3-v4), and the Gaussian process, which
 is the best of them: on v3-v4 half of its 15 would be nearly the oracle's 7. It has few seeds, for a run of it takes a
 minute, and the intervals are over grids and do not show it. In the tree, where a user would choose it, it draws
 conditional axes at random, and was not run.

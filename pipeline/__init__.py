@@ -1,0 +1,1 @@
+LARGEST_SEED = 2**32 - 1  # that every library takes

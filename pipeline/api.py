@@ -416,7 +416,7 @@ def doctor(file: Path | None = None, *, root: Path = ROOT) -> dict[str, Any]:
     return {"parts": checkup(file, root)}
 
 
-def ui(name: str | None = None, *, root: Path = ROOT, port: int = 5000, say: Say = print) -> int:
+def ui(name: str | None = None, *, root: Path = ROOT, port: int = 5000, say: Say = print) -> None:
     """Serve the MLflow pages on 127.0.0.1 until interrupted. Errors: Unavailable."""
     from pipeline import tracking
 
@@ -430,7 +430,6 @@ def ui(name: str | None = None, *, root: Path = ROOT, port: int = 5000, say: Say
     say("it takes some ten seconds to start; Ctrl-C stops it")
     if code := subprocess.run(command, check=False).returncode:
         raise Unavailable(f"MLflow's server ended by itself, with code {code}; what it printed says why")
-    return code
 
 
 def clean(name: str | None = None, *, root: Path = ROOT, cache: bool = False, dry_run: bool = False) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _disk(root: Path) -> dict[str, Any]:
 def _configured(file: Path, root: Path) -> list[dict[str, Any]]:
     """Data and teacher of a configuration; each stage needs the one before it."""
     from pipeline import workbench
-    from pipeline.planning import plan
+    from pipeline.planning import fits_what_is_there, try_teacher
 
     rows = []
     step = "configuration"
@@ -63,6 +63,7 @@ def _configured(file: Path, root: Path) -> list[dict[str, Any]]:
         config = load_config(file)
         rows.append(_row(step, str(file)))
         workspace = Workspace(root, config.name)
+        fits_what_is_there(config, root)
         step = "energy"
         workbench.prepare_target(config)
         step = "data"
@@ -71,12 +72,11 @@ def _configured(file: Path, root: Path) -> list[dict[str, Any]]:
             _row(step, config.task.kind, note=f"{task.rows('train')} training rows, {len(task.classes)} classes")
         )
         step = "space"
-        workbench.prepare_space(config, task)
+        space, _ = workbench.prepare_space(config, task)
         rows.append(_row(step, str(config.space)[:60]))
         step = "teacher"
         rows.append(_teacher(config, workspace, task))
-        step = "search"
-        plan(file, root, None)
+        try_teacher(config, task, space)
     except NiwakiError as error:
         rows.append({**_row(step, str(file), str(error)), "exit_code": error.exit_code})
     return rows

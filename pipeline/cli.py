@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline import LARGEST_SEED
 from pipeline.errors import ConfigError, NiwakiError
 
 app = typer.Typer(
@@ -34,7 +35,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The search's configuration.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The search's name.")]
 ROOT = Path("mlruns")
-LARGEST_SEED = 2**32 - 1  # as in `config`, which is imported where it is needed
 INTERRUPTED = 130
 GOES_ON = "interrupted; finished trials are kept, and the same command goes on"
 
@@ -325,7 +325,7 @@ def ui(
     """Serve the MLflow pages of every trial on 127.0.0.1, and print this search's address."""
     from pipeline import api
 
-    raise typer.Exit(api.ui(name, root=root, port=port, say=_say))
+    api.ui(name, root=root, port=port, say=_say)
 
 
 @app.command()

@@ -7,13 +7,13 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from pipeline import LARGEST_SEED
 from pipeline import grid as grids
 from pipeline.errors import near
 from pipeline.metrics import METRICS, QUALITY
 
 Scalar = bool | int | float | str
 NAME, COUNTRY = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", r"^[A-Z]{3}$"
-LARGEST_SEED = 2**32 - 1  # that every library takes
 SOONER = 4  # startup trials of `device_aware`, which is told of the device beforehand and has less to learn
 
 

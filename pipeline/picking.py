@@ -21,7 +21,7 @@ from pipeline.record import UNRELIABLE, TrialRecord, read_json
 from pipeline.report import FrontReport
 from pipeline.selection import rescore
 from pipeline.spent import kept
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, root_flag
 
 # What the next command is shown with.
 SAMPLE = {"image": "IMAGE.png", "text": '"A TEXT"'}
@@ -173,7 +173,7 @@ def _sentences(
     cost: Mapping[str, Any],
 ) -> list[str]:
     chosen = choice.metrics[report.quality]
-    root = "" if str(workspace.root) == "mlruns" else f" --root {workspace.root}"
+    root = root_flag(workspace.root)
     lines = [
         f"trial {record.number}: {report.quality} {text(report.quality, chosen)} on the selection slice "
         f"({text(report.quality, record.metrics[report.quality])} on validation), "

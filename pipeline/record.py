@@ -18,8 +18,6 @@ End = Literal["complete", "refused", "stopped", "failed", "duplicate", "interrup
 
 GENERIC = "modelled-generic"
 UNPRUNED = "unpruned"  # in the folder of a pruned trial, the student as it was before, until it has been harvested
-
-
 UNRELIABLE = "it was timed on a disturbed machine, so its times are unreliable"
 
 

@@ -37,9 +37,9 @@ def look_at(candidate: Candidate) -> str:
     return f"{candidate.key} untrained"
 
 
-def given_up(number: int, candidate: Candidate, deaths: int) -> TrialRecord:
+def given_up(number: int, candidate: Candidate, times: int) -> TrialRecord:
     """The record of a candidate that is not tried again."""
-    return TrialRecord(number, candidate, "failed", _OFTEN.format(deaths))
+    return TrialRecord(number, candidate, "failed", _OFTEN.format(times))
 
 
 def is_given_up(record: TrialRecord) -> bool:
