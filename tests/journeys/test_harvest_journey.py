@@ -23,7 +23,7 @@ def test_a_pruned_student_serves_the_whole_one(own_home) -> None:
         "prune": {"ratio": [0, 0.5], "recovery_epochs": 1, "criterion": "magnitude"},
         "quantize": {"scheme": ["none", "static_int8"]},
     }
-    own_home.write(space=space, trials={"harvest": 3}, sampler="random", keep="all", limits={"trials": 8})
+    own_home.write(space=space, trials={"harvest": 3}, sampler="random", keep="all", limits={"trials": 9})
     done = own_home.niwaki("search", "small.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     records = {record.number: record for record in read_records(own_home.search)}
