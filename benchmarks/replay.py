@@ -46,8 +46,7 @@ from search_spaces import IDENTITY, ImageInput, TaskInput, TextInput
 BASE = "tpe"
 SCORED = "tpe, told the score"
 DRAWS = 10_000
-NEAREST = "tpe, nearest of 24 draws"
-DRAWN = 24  # as many as TPE draws itself for each parameter that it chooses
+LISTED, ALL_LISTED = "tpe, choosing in the bank", "all, choosing in the bank"
 SIBLINGS = 4
 EQUAL = 1e-9  # of two volumes
 AT_MOST, STEPS = 3, 40  # times plain TPE's training, and in how many steps the rest of it is looked at
@@ -65,14 +64,15 @@ def strategies(rungs: tuple[int, ...]) -> dict[str, Strategy]:
     }
     found = {BASE: Strategy(), SCORED: Strategy(told_score=True)}
     found["tpe, told the score, begins sooner"] = Strategy(told_score=True, sooner=True)
-    found[NEAREST] = Strategy(draws=DRAWN)
+    found[LISTED] = Strategy(listed=True)
+    found["tpe, told the score, choosing in the bank"] = Strategy(listed=True, told_score=True)
     found["tpe, told no identities"] = Strategy(told_identities=False)
     found |= {"nsga2": Strategy("nsga2"), "random": Strategy("random")}
     found |= {f"tpe + {name}": _with([rule]) for name, rule in rules.items()}
     found["tpe + dominated by a regression"] = Strategy(refuses=(dominated_by_ridge,))
     found["tpe + rungs for good"] = Strategy(stops=beaten_at_rung, rungs=rungs)
     found["all"] = _with(rules.values())
-    found["all, choosing in the bank"] = replace(found["all"], choose=of_the_bank)
+    found[ALL_LISTED] = replace(found["all"], choose=of_the_bank)
     found["all, every shape screened before"] = replace(found["all"], screened_before=True)
     return found | {
         f"all - {left}": _with(rule for name, rule in rules.items() if name != left) for left in rules
@@ -264,6 +264,8 @@ def main(given: list[str] | None = None) -> None:
         found = {**told, "strategies": against(BASE, bank, names, *asked)}
         # the same question against a TPE that is told what is scored: log2 of the latency, and no energy
         found["against_told_the_score"] = against(SCORED, bank, ["all"], *asked) if "all" in names else {}
+        # and, both being told what the bank holds, against the TPE that chooses in it
+        found["against_tpe_in_the_bank"] = against(LISTED, bank, [ALL_LISTED], *asked) if ALL_LISTED in names else {}
     if arguments.out:
         write_json(arguments.out, found)
         rows.done()

@@ -7,7 +7,6 @@ values, so a sampler learns from pairs that are true; no accuracy is ever interp
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,23 +86,18 @@ class Stored:
         """Those of the candidates that the bank has."""
         return self._known(Candidate.of(flat, 0) for flat in flats)
 
-    def nearest(self, proposals: Sequence[Candidate], tried: set[str]) -> tuple[Point | None, Candidate]:
-        """The untried candidate nearest to one of some proposals, and to which; None where all have been tried."""
-        met = [(*self._nearest(proposal, tried), proposal) for proposal in proposals]
-        point, _, proposal = min(met, key=lambda one: one[1])
-        return point, proposal
-
-    def _nearest(self, candidate: Candidate, tried: set[str]) -> tuple[Point | None, float]:
+    def nearest(self, candidate: Candidate, tried: set[str]) -> Point | None:
+        """The untried candidate nearest to a proposal; None where all have been tried."""
         keys = [key for key in self._keys if key not in tried]
         if candidate.key in self.points and candidate.key not in tried:
-            return self.points[candidate.key], 0.0
+            return self.points[candidate.key]
         if not keys:
-            return None, math.inf
+            return None
         places = [self._places[key] for key in keys]
         wanted = self._row(candidate.flat())
         known, how = self._matrix[places], self._files[places]
         far = np.abs(known - wanted).sum(1) + 1000.0 * (how != self._file(candidate.flat())).sum(1)
-        return self.points[keys[int(np.argmin(far))]], float(far.min())
+        return self.points[keys[int(np.argmin(far))]]
 
     def _known(self, candidates: Iterable[Candidate]) -> list[Point]:
         return [self.points[candidate.key] for candidate in candidates if candidate.key in self.points]

@@ -7,16 +7,16 @@ took when the bank was made, up to the rung where it was stopped; a refusal pays
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import optuna
 from bank_design import recipe_candidates
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from replay_bank import Point, Stored
 from replay_rules import Reached, Refuses, Resumes, Stops, Violations, device_violations, over_budget
+from replay_tpe import Listed
 
 from pipeline import budget
 from pipeline.config import SOONER
@@ -43,7 +43,7 @@ class Strategy:
     harvest: int = 0
     choose: Callable[[Search], Candidate | None] | None = None  # instead of the sampler; None asks the sampler
     leaves: Callable[[Search, Candidate], bool] | None = None  # recipes that it is to ask for itself
-    draws: int = 1  # of the sampler: of so many proposals the one that is nearest to what the bank holds
+    listed: bool = False  # TPE is told what the bank has left, and chooses among that
     told_score: bool = False  # the sampler is told the axes of the score, as they are scored, instead of the objectives
     told_identities: bool = True
     sooner: bool = False  # with as many startup trials as the chooser, where it has twice as many
@@ -78,31 +78,6 @@ class Run:
         return self.marks[-1]
 
 
-class Again:
-    """What the sampler of a study answers if it is asked once more for the same trial."""
-
-    def __init__(self, study: optuna.Study, trial: optuna.Trial) -> None:
-        self._study, self._frozen = study, study._storage.get_trial(trial._trial_id)
-        space = study.sampler.infer_relative_search_space(study, self._frozen)
-        self._relative = study.sampler.sample_relative(study, self._frozen, space)
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        return float(self._asked(name, FloatDistribution(low, high, log, step)))
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        return int(self._asked(name, IntDistribution(low, high, log, step)))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._asked(name, CategoricalDistribution(choices))
-
-    def _asked(self, name: str, distribution: BaseDistribution) -> Any:
-        if name in self._relative:
-            return self._relative[name]
-        return self._study.sampler.sample_independent(self._study, self._frozen, name, distribution)
-
-
 class Search:
     """The state of a simulated search."""
 
@@ -122,7 +97,10 @@ class Search:
         directions = [METRICS[name].direction for name in self.config.objectives]
         if strategy.told_score:
             directions = ["maximize", *["minimize"] * (len(self._scored) - 1)]
-        self.study = optuna.create_study(directions=directions, sampler=studies.make_sampler(self.config, seed))
+        settings = self.config.sampler
+        self._tpe = Listed(settings.startup_trials, seed) if strategy.listed else None
+        sampler = self._tpe or studies.make_sampler(self.config, seed)
+        self.study = optuna.create_study(directions=directions, sampler=sampler)
         self.run = Run()
         self.standing = Standing(self.run.records, self.config.objectives)
         self.tried: set[str] = set()
@@ -134,6 +112,7 @@ class Search:
         if strategy.choose:  # as in the product's loop
             recipes = list({felt(one.candidate): one for one in reversed(recipes)}.values())[::-1]
         self._identities, self._recipes = bank.identities(), recipes
+        self._known_params: dict[str, Mapping[str, Any]] = {}
         self._train_s = self._wall_s = 0.0
 
     def until(self, *, trials: int | None = None, train_s: float | None = None) -> Run:
@@ -197,23 +176,31 @@ class Search:
         proposed = self.strategy.choose(self) if self.strategy.choose else None
         if proposed is None:
             trial = self.study.ask()
-            wanted = [self.space.sample(trial, 0)]
-            wanted += [self.space.sample(Again(self.study, trial), 0) for _ in range(self.strategy.draws - 1)]
+            proposed = self.space.sample(trial, 0) if self._tpe is None else self._listed(trial, self._tpe)
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)  # only asked; who meets it comes as a trial
-        else:
-            wanted = [proposed]
-        (met, proposed), able = self.bank.nearest(wanted, self.tried), self.lenders()
+        met, able = self.bank.nearest(proposed, self.tried) if proposed else None, self.lenders()
         return met, able.get(training(met.candidate)) if met and training(proposed) in able else None
+
+    def _listed(self, trial: optuna.Trial, tpe: Listed) -> Candidate | None:
+        """What TPE chooses of that which the bank has left."""
+        left = [point.candidate for point in self.bank.students() if point.candidate.key not in self.tried]
+        return left[tpe.choose(self.study, trial, [self._params(one) for one in left])] if left else None
+
+    def _params(self, candidate: Candidate) -> Mapping[str, Any]:
+        """A candidate of the bank in the study's own terms."""
+        if candidate.key not in self._known_params:
+            params = self.space.params_of(candidate.flat())
+            if isinstance(params, str):
+                raise SystemExit(f"the space of {self.config.name} does not hold a student of its bank: {params}")
+            self._known_params[candidate.key] = params
+        return self._known_params[candidate.key]
 
     def _asked(self, point: Point) -> optuna.Trial:
         """A trial of the study with the point's own parameters; an identity has none there."""
         flat = point.candidate.flat()
         if point.candidate.student == IDENTITY:
             return self.study.ask()
-        params = self.space.params_of(flat)
-        if isinstance(params, str):
-            raise SystemExit(f"the space of {self.config.name} does not hold a student of its bank: {params}")
-        self.study.enqueue_trial(params)
+        self.study.enqueue_trial(dict(self._params(point.candidate)))
         trial = self.study.ask()
         if self._genetic:
             # It numbers its generations while it samples, and what is enqueued is not sampled.

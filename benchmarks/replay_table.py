@@ -24,14 +24,17 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def stronger(found: Mapping[str, Any]) -> str | None:
-    """What all rules need beside the other baseline, where that was asked."""
-    asked = found.get("against_told_the_score")
-    if not asked:
-        return None
-    train, _, there, wall, *_ = cells(asked["all"], found["seeds"])
+def stronger(found: Mapping[str, Any]) -> list[str]:
+    """What all rules need beside the other baselines, where that was asked, a sentence each."""
+    asked = [found.get(name) for name in ("against_told_the_score", "against_tpe_in_the_bank")]
+    return [_beside(one, found) for one in asked if one]
+
+
+def _beside(asked: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    base, ours = asked
+    train, _, there, wall, *_ = cells(asked[ours], found["seeds"])
     return (
-        f'To the volume that "{next(iter(asked))}" has after {found["trials_of_plain_tpe"]} trials, "all" needs '
+        f'To the volume that "{base}" has after {found["trials_of_plain_tpe"]} trials, "{ours}" needs '
         f"{train} of its training-seconds and {wall} of its time ({there} seeds there)."
     )
 
@@ -61,7 +64,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("file", type=Path)
     found = read_json(parser.parse_args(given).file)
     print(*lines(found), sep="\n")
-    if sentence := stronger(found):
+    for sentence in stronger(found):
         print("", sentence, sep="\n")
 
 

@@ -42,16 +42,23 @@ class Target:
     ) -> None:
         self.threads, self._path, self._predict_on = threads, None if table is None else Path(table), predict_on
 
-    def unavailable(self) -> str | None:
+    def mistaken(self) -> str | None:
+        """What is wrong with the options, or with the table that they name."""
         try:
             table = self._table
-            if self._predict_on is not None:
-                return self._device("prediction").unavailable()
         except TargetError as error:
             return str(error)
         if table.threads != self.threads:
             return f"{table.path} is of {table.threads} threads, not {self.threads}; set threads: {table.threads}"
         return None
+
+    def unavailable(self) -> str | None:
+        if reason := self.mistaken():
+            return reason
+        try:
+            return None if self._predict_on is None else self._device("prediction").unavailable()
+        except TargetError as error:
+            return str(error)
 
     def conditions(self) -> Conditions:
         """What the table tells of its device; the rest is None or "not recorded"."""

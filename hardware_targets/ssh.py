@@ -25,6 +25,7 @@ from hardware_targets._plan import Tier
 from hardware_targets._remote import Remote
 
 SECONDS = 12.0
+_NO_HOST = "ssh needs a machine to measure on; give `host:`, e.g. an alias of ~/.ssh/config"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")  # no leading -, which the client would take for an option
 
 
@@ -68,6 +69,10 @@ class Target:
         self._there = {"target": target, "options": {**kept, **(options or {})}}
         self._energy_kind: str | None = None
         self._remote = Remote(self._connect, self._place, explain=self._explain, retries=retries)
+
+    def mistaken(self) -> str | None:
+        """What is wrong with the options, whatever the device says."""
+        return None if self._host is not None else _NO_HOST
 
     def unavailable(self) -> str | None:
         """Why nothing can be measured there, or None; asks the device, once."""
@@ -147,7 +152,7 @@ class Target:
 
     def _connect(self) -> Link:
         if self._host is None:
-            raise TargetError("ssh needs a machine to measure on; give `host:`, e.g. an alias of ~/.ssh/config")
+            raise TargetError(_NO_HOST)
         if shutil.which(self._client[0]) is None:
             raise DeviceFailure("there is no ssh client here; install OpenSSH's, e.g. apt-get install openssh-client")
         return Link([*self._client, start_command(self._python, self._workdir)])

@@ -27,13 +27,21 @@ def measure(
     """The measurement, in the tier `final`, as plain data with `sentences`. Errors: ConfigError, Unavailable."""
     try:
         device = hardware_targets.load(target, threads=threads, seconds=seconds, **options)
-        if reason := device.unavailable():
-            raise Unavailable(f"target {target!r} cannot be used: {reason}")
+        check_target(device, target)
         found = hardware_targets.measure_file(device, model, against, feeds=feeds, seed=seed, seconds=seconds)
     except hardware_targets.TargetError as error:
         raise as_ours(error) from None
     head = f"{model}: {found.latency.median_ms:.4g} ms per inference, batch 1, {threads} thread(s), on {target}"
     return {**found.to_json(), "sentences": [head, *_lines(found, against or model)]}
+
+
+def check_target(device: hardware_targets.HardwareTarget, name: str) -> None:
+    """Errors: ConfigError where its options are wrong on any device, Unavailable where it cannot be used now."""
+    mistaken = getattr(device, "mistaken", None)  # a target says so where its options may be incomplete
+    if mistaken is not None and (reason := mistaken()):
+        raise ConfigError(f"target {name!r} cannot be used: {reason}")
+    if reason := device.unavailable():
+        raise Unavailable(f"target {name!r} cannot be used: {reason}")
 
 
 def as_ours(error: hardware_targets.TargetError) -> NiwakiError:

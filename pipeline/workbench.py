@@ -21,6 +21,7 @@ from pipeline.config import SearchConfig
 from pipeline.errors import ConfigError, Failed, Unavailable
 from pipeline.figures import device_metrics
 from pipeline.importance import stored_importance
+from pipeline.measuring import check_target
 from pipeline.memory import keep_few_kernels
 from pipeline.metrics import PERCENTILES
 from pipeline.modelled import EnergyModel, energy_model, no_model, told
@@ -159,8 +160,7 @@ def prepare_target(config: SearchConfig) -> HardwareTarget:
         )
     except hardware_targets.TargetError as error:
         raise ConfigError(str(error)) from None
-    if reason := target.unavailable():
-        raise Unavailable(f"target {config.target.name!r} cannot be used: {reason}")
+    check_target(target, config.target.name)
     wanted = "energy_mj" in (*config.objectives, *config.budget)
     if wanted and energy_kind(target) == "unmeasured":
         raise Unavailable(

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import fakes
 import pytest
+import synthetic
 
 import hardware_targets
 from hardware_targets._null_model import write_null_model
 from pipeline.cli import run
+from pipeline.errors import ConfigError, Unavailable
+from pipeline.measuring import check_target
+from pipeline.workbench import prepare_target
 
 
 @pytest.fixture
@@ -59,3 +63,22 @@ def test_a_file_on_a_real_target_with_an_option(
     arguments = ["measure", str(model), "--target", "constrained_cpu", "--set", "memory_mb=1500", "--seconds", "1"]
     assert run([*arguments, "--json"]) == 0
     assert "1500 MB" in json.loads(capsys.readouterr().out)["conditions"]["limits"]
+
+
+@pytest.mark.parametrize(("name", "said"), [("ssh", "give `host:`"), ("recorded", "give `table:`")])
+def test_an_option_that_is_missing_is_the_users_input_not_the_devices_state(
+    name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = synthetic.config(1, target={"name": name}, energy="modelled")
+    with pytest.raises(ConfigError, match=said):
+        prepare_target(config)
+    model = write_null_model(tmp_path)[0]
+    assert run(["measure", str(model), "--target", name]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = fakes.ScriptedTarget()
+    monkeypatch.setattr(target, "unavailable", lambda: "it is away")
+    with pytest.raises(Unavailable, match="'scripted' cannot be used: it is away"):
+        check_target(target, "scripted")
