@@ -184,16 +184,17 @@ def against(
     base_name: str,
     bank: Stored,
     names: Sequence[str],
-    seeds: int,
+    seeds: Sequence[int],
     trials: int,
     each: Callable[..., Iterable[Any]],
     rows: Rows,
 ) -> dict[str, Any]:
     """The figures of the named strategies against one of them, which runs so many trials."""
     known = strategies(rungs_of(bank))
-    base = list(each(partial(run, bank, known[base_name]), [(seed, {"trials": trials}) for seed in range(seeds)]))
+    base = list(each(partial(run, bank, known[base_name]), [(seed, {"trials": trials}) for seed in seeds]))
     budgets = [
-        (seed, {"train_s": of_base.last.train_s, "volume": of_base.last.volume}) for seed, of_base in enumerate(base)
+        (seed, {"train_s": of_base.last.train_s, "volume": of_base.last.volume})
+        for seed, of_base in zip(seeds, base, strict=True)
     ]
 
     def row(name: str) -> dict[str, Any]:
@@ -221,6 +222,7 @@ def about(bank: Stored, table: Path, arguments: argparse.Namespace) -> dict[str,
         "reference_point": "chance accuracy at the teacher's latency and energy",
         "rungs": rungs_of(bank),
         "seeds": arguments.seeds,
+        "first_seed": arguments.first_seed,
         "trials_of_plain_tpe": arguments.trials,
         "seconds_of_a_measurement": {"screen": bank.screen_s, "trial": bank.measure_s},
         "volume_of_the_whole_bank": _round(best_volume(bank)),
@@ -243,6 +245,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, default=Path("mlruns"))
     parser.add_argument("--table", type=Path, default=None, help="other device figures than the bank's own")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=40, help="plain TPE's budget")
     parser.add_argument("--workers", type=int, default=1, help="processes; the figures are the same with any number")
     parser.add_argument("--strategies", nargs="+", default=None, help="by name; all without it")
@@ -260,12 +263,14 @@ def main(given: list[str] | None = None) -> None:
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         each = map if arguments.workers == 1 else pool.map
         rows = Rows(arguments.out, told)
-        asked = (arguments.seeds, arguments.trials, each, rows)
+        seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+        asked = (seeds, arguments.trials, each, rows)
         found = {**told, "strategies": against(BASE, bank, names, *asked)}
         # the same question against a TPE that is told what is scored: log2 of the latency, and no energy
-        found["against_told_the_score"] = against(SCORED, bank, ["all"], *asked) if "all" in names else {}
+        found["against_told_the_score"] = against(SCORED, bank, ["all"], *asked) if {"all", SCORED} <= {*names} else {}
         # and, both being told what the bank holds, against the TPE that chooses in it
-        found["against_tpe_in_the_bank"] = against(LISTED, bank, [ALL_LISTED], *asked) if ALL_LISTED in names else {}
+        both = {ALL_LISTED, LISTED} <= {*names}
+        found["against_tpe_in_the_bank"] = against(LISTED, bank, [ALL_LISTED], *asked) if both else {}
     if arguments.out:
         write_json(arguments.out, found)
         rows.done()

@@ -447,15 +447,18 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     plain = synthetic_bank.config().resolved()
     file.write_text(yaml.safe_dump(plain))
     common = ["--root", str(folder), "--seeds", "2", "--trials", "12", "--budget", "speedup=4"]
-    replay.main([str(file), *common, "--strategies", "random", "all", "--out", str(out)])
+    replay.main([str(file), *common, "--strategies", "random", replay.SCORED, "all", "--out", str(out)])
     found = json.loads(out.read_text())
     assert found["students"] * 6 + 2 == found["candidates"] and found["budget"] == {"speedup": 4.0}
-    assert list(found["strategies"]) == ["tpe", "random", "all"]
+    assert list(found["strategies"]) == ["tpe", "random", replay.SCORED, "all"]
     assert list(found["against_told_the_score"]) == [replay.SCORED, "all"]
     assert str(folder) not in out.read_text()
     side_by_side = tmp_path / "side_by_side.json"
     replay.main([str(file), *common, "--strategies", "random", "--workers", "2", "--out", str(side_by_side)])
     assert json.loads(side_by_side.read_text())["strategies"]["random"] == found["strategies"]["random"]
+    other = tmp_path / "other.json"
+    replay.main([str(file), *common, "--strategies", "random", "--first-seed", "2", "--out", str(other)])
+    assert json.loads(other.read_text())["strategies"]["random"] != found["strategies"]["random"]
 
 
 def test_a_replay_that_was_cut_off_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
