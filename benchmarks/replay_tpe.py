@@ -32,7 +32,7 @@ class Listed(TPESampler):
 
     def choose(self, study: optuna.Study, trial: optuna.Trial, listed: Sequence[Mapping[str, Any]]) -> int:
         """The place in `listed`, parameters of candidates, of the one to try; by chance before it has learned."""
-        frozen = study._storage.get_trial(trial._trial_id)
+        frozen = study.get_trials(deepcopy=False)[trial.number]
         space = self.infer_relative_search_space(study, frozen)
         self._densities = []
         self.sample_relative(study, frozen, space)
