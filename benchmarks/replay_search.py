@@ -97,10 +97,8 @@ class Search:
         directions = [METRICS[name].direction for name in self.config.objectives]
         if strategy.told_score:
             directions = ["maximize", *["minimize"] * (len(self._scored) - 1)]
-        settings = self.config.sampler
-        self._tpe = Listed(settings.startup_trials, seed) if strategy.listed else None
-        sampler = self._tpe or studies.make_sampler(self.config, seed)
-        self.study = optuna.create_study(directions=directions, sampler=sampler)
+        self.study = optuna.create_study(directions=directions, sampler=studies.make_sampler(self.config, seed))
+        self._tpe = Listed(self.study, seed) if strategy.listed else None
         self.run = Run()
         self.standing = Standing(self.run.records, self.config.objectives)
         self.tried: set[str] = set()
@@ -184,7 +182,7 @@ class Search:
     def _listed(self, trial: optuna.Trial, tpe: Listed) -> Candidate | None:
         """What TPE chooses of that which the bank has left."""
         left = [point.candidate for point in self.bank.students() if point.candidate.key not in self.tried]
-        return left[tpe.choose(self.study, trial, [self._params(one) for one in left])] if left else None
+        return left[tpe.choose(trial, [self._params(one) for one in left])] if left else None
 
     def _params(self, candidate: Candidate) -> Mapping[str, Any]:
         """A candidate of the bank in the study's own terms."""

@@ -7,7 +7,6 @@ Parameters that belong together are modelled together and groups of them apart, 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,23 +18,28 @@ from optuna.samplers import TPESampler
 DRAWN = 24  # TPE's own number, `n_ei_candidates`
 
 
-class Listed(TPESampler):
-    """A TPE that is asked for one of a list."""
+class Listed:
+    """The TPE of a study, asked for one of a list instead."""
 
-    def __init__(self, startup_trials: int, seed: int) -> None:
-        with warnings.catch_warnings():
-            # `group=True` announces itself as experimental on every construction.
-            warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-            super().__init__(multivariate=True, group=True, n_startup_trials=startup_trials, seed=seed)
-        self._chance = np.random.default_rng(seed)
+    def __init__(self, study: optuna.Study, seed: int) -> None:
+        assert isinstance(study.sampler, TPESampler)
+        self._study, self._tpe, self._chance = study, study.sampler, np.random.default_rng(seed)
         self._densities: list[tuple[Sequence[str], Any, Any]] = []
+        weigh = self._tpe._compute_acquisition_func
 
-    def choose(self, study: optuna.Study, trial: optuna.Trial, listed: Sequence[Mapping[str, Any]]) -> int:
+        def noted(samples: dict[str, Any], below: Any, above: Any) -> NDArray[Any]:
+            """Where TPE weighs its draws in a group of parameters, its two densities are taken down."""
+            self._densities.append((list(samples), below, above))
+            return weigh(samples, below, above)
+
+        self._tpe._compute_acquisition_func = noted  # type: ignore[method-assign]
+
+    def choose(self, trial: optuna.Trial, listed: Sequence[Mapping[str, Any]]) -> int:
         """The place in `listed`, parameters of candidates, of the one to try; by chance before it has learned."""
-        frozen = study.get_trials(deepcopy=False)[trial.number]
-        space = self.infer_relative_search_space(study, frozen)
-        self._densities = []
-        self.sample_relative(study, frozen, space)
+        frozen = self._study.get_trials(deepcopy=False)[trial.number]
+        space = self._tpe.infer_relative_search_space(self._study, frozen)
+        self._densities.clear()
+        self._tpe.sample_relative(self._study, frozen, space)
         if not self._densities:
             return int(self._chance.integers(len(listed)))
         good, other = np.zeros(len(listed)), np.zeros(len(listed))
@@ -46,11 +50,6 @@ class Listed(TPESampler):
                 good[having] += below.log_pdf(asked)
                 other[having] += above.log_pdf(asked)
         return drawn(good, other, self._chance)
-
-    def _compute_acquisition_func(self, samples: dict[str, Any], mpe_below: Any, mpe_above: Any) -> NDArray[Any]:
-        """Where TPE weighs its draws in a group of parameters: its two densities are taken down."""
-        self._densities.append((list(samples), mpe_below, mpe_above))
-        return super()._compute_acquisition_func(samples, mpe_below, mpe_above)
 
 
 def drawn(good: NDArray[Any], other: NDArray[Any], chance: np.random.Generator) -> int:
