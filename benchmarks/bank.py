@@ -2,20 +2,22 @@
 
     python benchmarks/bank.py train benchmarks/bank_sst2.yaml benchmarks/bank_fashion_mnist.yaml
     python benchmarks/bank.py train benchmarks/bank_sst2.yaml --workers 2
-    python benchmarks/bank.py device bank_sst2 --tier screen        # on a quiet machine
+    python benchmarks/bank.py device bank_sst2 --tier screen --known-to 0.1        # on a quiet machine
     python benchmarks/bank.py table bank_sst2
 
 `train` goes the product's own way (built, distilled, pruned, recovered, exported, quantized, scored on the exported
 file), takes several files in turn, and goes on where it was killed. With `--workers` so many processes of one thread
 share the students. Kept of each student: its seconds and validation accuracy after every epoch, and the accuracy of
 every file that its training serves (`bank_design.variants`). `device` measures one file of each shape and scheme
-against the teacher. `table` writes what is known as a table that the target `recorded` reads. All lies below
-`<root>/bank/<name>`, which is no part of the repository.
+against the teacher; with `--known-to` it keeps what is known so well only, and the same command goes on with the rest.
+`table` writes what is known as a table that the target `recorded` reads. All lies below `<root>/bank/<name>`, which is
+no part of the repository.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -48,14 +50,17 @@ def main(given: list[str] | None = None) -> None:
         known = verbs.add_parser(verb)
         known.add_argument("name")
         known.add_argument("--tier", choices=("screen", "trial", "final"), default="screen")
+        known.add_argument(
+            "--known-to", type=float, default=math.inf, metavar="SHARE", help="the ratio, to either side"
+        )
     arguments = parser.parse_args(given)
     if arguments.verb == "train":
         train_in_turn(arguments, print_line)
         return
     bank = Bank(arguments.root, arguments.name)
     if arguments.verb == "device":
-        measure(bank, arguments.tier, print_line)
-    path, rows = table(bank, arguments.tier)
+        measure(bank, arguments.tier, arguments.known_to, print_line)
+    path, rows = table(bank, arguments.tier, arguments.known_to)
     print_line(f"{path}: {rows} rows")
 
 

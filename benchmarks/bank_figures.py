@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +22,17 @@ from pipeline.workspace import Workspace
 Say = Callable[[str], None]
 
 
-def measure(bank: Bank, tier: str, say: Say) -> None:
-    """Figures of every kept file that has none yet in this tier. What is unreliable is said and measured next time."""
+def measure(bank: Bank, tier: str, known_to: float, say: Say) -> None:
+    """Figures of every kept file that has none yet in this tier, or none so well known (`well_known`).
+
+    What is unreliable, or less well known, is said and measured next time: a busy host has quiet moments.
+    """
     config = bank.config
     workspace = Workspace(bank.root, config.name)
     with workspace.lock():
         bench = workbench.prepare(config, workspace, say, say)
         paths = sorted((bank.folder / "files").glob("[!.]*.onnx"))
-        missing = [path for path in paths if not bank.figures(path.stem, tier).exists()]
+        missing = [path for path in paths if well_known(bank.figures(path.stem, tier), known_to) is None]
         say(f"{len(paths)} files, {len(missing)} to measure in tier {tier}")
         for place, path in enumerate(missing, 1):
             artifact = OnnxArtifact.from_json(read_json(path.with_suffix(".json")), path)
@@ -38,15 +42,28 @@ def measure(bank: Bank, tier: str, say: Say) -> None:
             except TargetError as error:
                 say(f"{path.stem}: {error}")
                 continue
-            if not found.latency.unreliable:
+            doubt = "unreliable" if found.latency.unreliable else ""
+            if not doubt and half_width(found) > known_to:
+                doubt = f"known to {half_width(found):.0%} only"
+            if not doubt:
                 took_s = round(time.monotonic() - begin, 2)
                 write_json(bank.figures(path.stem, tier), {"took_s": took_s, "measurement": found.to_json()})
-            doubt = ", unreliable: not kept" if found.latency.unreliable else ""
-            say(f"{place}/{len(missing)} {path.stem}: {1 / found.latency.ratio:.2f}x{doubt}")
+            say(f"{place}/{len(missing)} {path.stem}: {1 / found.latency.ratio:.2f}x{doubt and f', {doubt}: not kept'}")
 
 
-def table(bank: Bank, tier: str) -> tuple[Path, int]:
-    """Write `table.yaml` and `table.csv` for the target `recorded`: a row for each candidate that has figures.
+def well_known(path: Path, known_to: float) -> Measurement | None:
+    """The figures in this file, where there are any and the ratio is known so well; which ratio it is plays no part."""
+    found = Measurement.from_json(read_json(path)["measurement"]) if path.exists() else None
+    return found if found and half_width(found) <= known_to else None
+
+
+def half_width(found: Measurement) -> float:
+    """Of the interval of the ratio, on the log scale: 0.1 is some ten percent to either side."""
+    return math.log(found.latency.ratio_high / found.latency.ratio_low) / 2
+
+
+def table(bank: Bank, tier: str, known_to: float = math.inf) -> tuple[Path, int]:
+    """Write `table.yaml` and `table.csv` for the target `recorded`: a row for each candidate with well-known figures.
 
     Latencies are the interleaved ratio times the teacher's frozen median, so that the ratio of two rows is the one that
     was measured, whatever the machine did between two sessions; energies likewise.
@@ -56,16 +73,15 @@ def table(bank: Bank, tier: str) -> tuple[Path, int]:
     rows = [_row(TEACHER, teacher, teacher, own=True)]
     for member in bank.read_members():
         for variant in member["variants"]:
-            stored = bank.figures(str(variant.get("shape")), tier)
-            if variant["end"] == "complete" and stored.exists():
-                found = Measurement.from_json(read_json(stored)["measurement"])
+            found = well_known(bank.figures(str(variant.get("shape")), tier), known_to)
+            if variant["end"] == "complete" and found:
                 rows.append(_row(variant["key"], found, teacher))
     path = bank.folder / "table.yaml"
     with path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    path.write_text(yaml.safe_dump(_described(bank, tier, teacher), sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(_described(bank, tier, known_to, teacher), sort_keys=False), encoding="utf-8")
     return path, len(rows) - 1
 
 
@@ -81,11 +97,13 @@ def _row(key: str, found: Measurement, teacher: Measurement, own: bool = False) 
     return {"key": key, **row}
 
 
-def _described(bank: Bank, tier: str, teacher: Measurement) -> dict[str, Any]:
+def _described(bank: Bank, tier: str, known_to: float, teacher: Measurement) -> dict[str, Any]:
     energy = teacher.energy
     told = {} if isinstance(energy, Unmeasured) else {"energy": {"kind": energy.kind, "boundary": energy.boundary}}
+    left_out = "" if math.isinf(known_to) else f"; what is known to worse than {known_to:.0%} is left out"
     return {
-        "source": f"benchmarks/bank.py of {bank.name}, tier {tier}; one file of each shape and scheme was measured",
+        "source": f"benchmarks/bank.py of {bank.name}, tier {tier}; one file of each shape and scheme was measured"
+        + left_out,
         "device": teacher.conditions.cpu_model,
         "runtime": teacher.conditions.runtime,
         "runtime_version": teacher.conditions.runtime_version,

@@ -13,7 +13,7 @@ import synthetic_bank
 import yaml
 
 from pipeline.harvest import training
-from pipeline.record import TrialRecord, read_json
+from pipeline.record import TrialRecord, read_json, write_json
 from pipeline.search.standing import felt
 from search_spaces import IDENTITY
 from search_spaces.candidate import Candidate
@@ -372,6 +372,26 @@ def test_energy_of_a_table_of_watts_is_no_axis_of_its_own(folder: Path, tmp_path
     poor = replay_bank.stored(generic, settings, synthetic_bank.INPUT)
     rich = replay_bank.stored(bank_store.Bank(folder, settings.name), settings, synthetic_bank.INPUT)
     assert best_volume(poor) < best_volume(rich)
+
+
+def test_a_table_leaves_out_what_is_known_less_well_than_asked(tmp_path: Path) -> None:
+    bank = synthetic_bank.write(tmp_path)
+    files = sorted((bank.folder / "device" / "screen").glob("*.json"))
+    vague = files[0]
+    told = read_json(vague)
+    ratio = told["measurement"]["latency"]["ratio"]
+    told["measurement"]["latency"] |= {"ratio_low": ratio / 1.2, "ratio_high": ratio * 1.2}
+    write_json(vague, told)
+    assert bank_figures.well_known(vague, 0.1) is None
+    assert bank_figures.well_known(vague, 0.2) is not None
+    assert all(bank_figures.well_known(file, 0.1) for file in files[1:])
+    served = sum(
+        variant["shape"] == vague.stem for member in bank.read_members() for variant in member["variants"]
+    )  # fmt: skip
+    _, every = bank_figures.table(bank, "screen")
+    path, rows = bank_figures.table(bank, "screen", known_to=0.1)
+    assert served and rows == every - served
+    assert "worse than 10% is left out" in yaml.safe_load(path.read_text(encoding="utf-8"))["source"]
 
 
 def run_of(*marks: tuple[float, float]) -> Run:
