@@ -9,7 +9,7 @@
 file), takes several files in turn, and goes on where it was killed. With `--workers` so many processes of one thread
 share the students. Kept of each student: its seconds and validation accuracy after every epoch, and the accuracy of
 every file that its training serves (`bank_design.variants`). `device` measures one file of each shape and scheme
-against the teacher; with `--known-to` it keeps what is known so well only, and the same command goes on with the rest.
+against the teacher; with `--known-to` it takes what is known so well only, and the same command goes on with the rest.
 `table` writes what is known as a table that the target `recorded` reads. All lies below `<root>/bank/<name>`, which is
 no part of the repository.
 """
@@ -51,7 +51,11 @@ def main(given: list[str] | None = None) -> None:
         known.add_argument("name")
         known.add_argument("--tier", choices=("screen", "trial", "final"), default="screen")
         known.add_argument(
-            "--known-to", type=float, default=math.inf, metavar="SHARE", help="the ratio, to either side"
+            "--known-to",
+            type=float,
+            default=math.inf,
+            metavar="SHARE",
+            help="how well a ratio must be known: 0.1 is 10 %% to either side",
         )
     arguments = parser.parse_args(given)
     if arguments.verb == "train":

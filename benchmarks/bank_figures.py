@@ -42,24 +42,19 @@ def measure(bank: Bank, tier: str, known_to: float, say: Say) -> None:
             except TargetError as error:
                 say(f"{path.stem}: {error}")
                 continue
-            doubt = "unreliable" if found.latency.unreliable else ""
-            if not doubt and half_width(found) > known_to:
-                doubt = f"known to {half_width(found):.0%} only"
+            doubt = ", unreliable: not kept" if found.latency.unreliable else ""
+            if not doubt and found.latency.half_width > known_to:
+                doubt = f", known to {found.latency.half_width:.0%} only: not kept"
             if not doubt:
                 took_s = round(time.monotonic() - begin, 2)
                 write_json(bank.figures(path.stem, tier), {"took_s": took_s, "measurement": found.to_json()})
-            say(f"{place}/{len(missing)} {path.stem}: {1 / found.latency.ratio:.2f}x{doubt and f', {doubt}: not kept'}")
+            say(f"{place}/{len(missing)} {path.stem}: {1 / found.latency.ratio:.2f}x{doubt}")
 
 
 def well_known(path: Path, known_to: float) -> Measurement | None:
     """The figures in this file, where there are any and the ratio is known so well; which ratio it is plays no part."""
     found = Measurement.from_json(read_json(path)["measurement"]) if path.exists() else None
-    return found if found and half_width(found) <= known_to else None
-
-
-def half_width(found: Measurement) -> float:
-    """Of the interval of the ratio, on the log scale: 0.1 is some ten percent to either side."""
-    return math.log(found.latency.ratio_high / found.latency.ratio_low) / 2
+    return found if found and found.latency.half_width <= known_to else None
 
 
 def table(bank: Bank, tier: str, known_to: float = math.inf) -> tuple[Path, int]:

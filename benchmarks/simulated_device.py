@@ -183,7 +183,7 @@ def summary(found: Sequence[Latency], truth: float) -> Summary:
     """What sessions of one scene came to."""
     inside = np.array([item.ratio_low <= truth <= item.ratio_high for item in found])
     conclusive = np.array([bool(item.conclusive) for item in found])
-    half = np.array([math.log(item.ratio_high / item.ratio_low) / 2 for item in found])
+    half = np.array([item.half_width for item in found])
     resolved = np.array([item.resolution or width for item, width in zip(found, half, strict=True)])
     return Summary(
         covered=float(inside.mean()),

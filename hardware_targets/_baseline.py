@@ -190,7 +190,7 @@ def compared(
 def own_resolution(against_itself: Latency) -> float:
     """Of a model against itself: half the interval's width, or its farther end where that excludes no difference."""
     centre = abs(math.log(against_itself.ratio))
-    half = math.log(against_itself.ratio_high / against_itself.ratio_low) / 2
+    half = against_itself.half_width
     return half if centre <= half else centre + half
 
 

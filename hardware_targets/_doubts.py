@@ -15,7 +15,7 @@ UNDISTURBED = 0.5  # share of blocks below which a reader should know
 
 def doubts(latency: Latency, conditions: Conditions, reference_ms: float | None = None) -> Iterator[str]:
     """Sentences about an unsteady, imprecise or disturbed measurement; `reference_ms` as the reference was known."""
-    half = _half(latency)
+    half = latency.half_width
     if reference_ms is not None and latency.reference_median_ms > MET * reference_ms:
         slower = f"{latency.reference_median_ms / reference_ms - 1:.0%}"
         yield f"the machine never came back to its own speed: the reference was {slower} slower; measure again later"
@@ -48,7 +48,7 @@ def resolution_words(latency: Latency) -> list[str]:
     if latency.resolution is None:
         return []
     words = f"differences below {math.expm1(latency.resolution):.1%} are ties here"
-    if latency.resolution > _half(latency) + 1e-9:
+    if latency.resolution > latency.half_width + 1e-9:
         words += ": that far apart were two copies of the model itself (A/A), more than the interval says"
     if latency.between_sessions is None:
         alone = "this interval is of one session; how far sessions on this device differ is not known yet"
@@ -58,10 +58,6 @@ def resolution_words(latency: Latency) -> list[str]:
             f"varied by {latency.between_sessions:.1%} (standard deviation), and the ratio may vary as much"
         )
     return [f"a tie: {words}" if latency.tied else words, alone]
-
-
-def _half(latency: Latency) -> float:
-    return math.log(latency.ratio_high / latency.ratio_low) / 2
 
 
 def disturbance(conditions: Conditions, *, throttled: int, supply_changed: bool) -> str | None:

@@ -96,6 +96,11 @@ class Latency(_Value):
         return self.voided_rounds > self.rounds / 4
 
     @property
+    def half_width(self) -> float:
+        """Of the ratio's interval, on the log scale: 0.1 is some ten percent to either side."""
+        return math.log(self.ratio_high / self.ratio_low) / 2
+
+    @property
     def tied(self) -> bool:
         """The ratio differs from 1 by less than this session can tell."""
         return self.resolution is not None and abs(math.log(self.ratio)) < self.resolution

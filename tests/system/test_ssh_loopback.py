@@ -53,10 +53,6 @@ def measure(target: Any, bench: dict[str, Path], **options: Any) -> Measurement:
     return found
 
 
-def half_width(found: Measurement) -> float:
-    return math.log(found.latency.ratio_high / found.latency.ratio_low) / 2
-
-
 def test_figures_are_as_local_within_the_resolution(server: Server, bench: dict[str, Path]) -> None:
     there, here = server.target(), load("local_cpu", seconds=6.0)
     assert there.unavailable() is None
@@ -68,7 +64,7 @@ def test_figures_are_as_local_within_the_resolution(server: Server, bench: dict[
         pair = [measure(target, bench, tier="final", seconds=8.0) for target in (there, here)]
         if not any(found.latency.unreliable for found in pair):
             pairs.append((pair[0], pair[1]))
-            widths.append(math.hypot(*map(half_width, pair)))
+            widths.append(math.hypot(*(found.latency.half_width for found in pair)))
             known = sum(width**-2 for width in widths) ** -0.5
         if known <= SHARP:
             break
